@@ -1,0 +1,98 @@
+"""How fast due mail leaves: rendered, signed (RSA-2048), with every promised write, to an SMTP sink on this machine.
+
+The yardstick is the bare RSA-2048 signing rate of the machine, two threads, in the same run: nobody can sign faster than that.
+
+Run: python -m bench.dispatch [count]
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import uvloop
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from bench.load import request, run
+from bench.service import DOMAIN, service
+
+AHEAD = 8
+"""Seconds until the mails are due: time enough to hand them all in."""
+
+
+def signing_rate(seconds: float = 3.0, threads: int = 2) -> float:
+    """RSA-2048 signatures a second."""
+    key = rsa.generate_private_key(65537, 2048)
+    done = [0] * threads
+    until = time.perf_counter() + seconds
+
+    def sign(n: int) -> None:
+        padding, digest = PKCS1v15(), SHA256()
+        while time.perf_counter() < until:
+            key.sign(b"x" * 500, padding, digest)
+            done[n] += 1
+
+    workers = [threading.Thread(target=sign, args=(n,)) for n in range(threads)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    return sum(done) / seconds
+
+
+def body(first: int, due: int) -> bytes:
+    """A thousand mails due at one second."""
+    return json.dumps(
+        {
+            "personalizations": [
+                {"to": [{"email": f"user{first + n}@example.net"}], "substitutions": {"-name-": f"User {first + n}"}} for n in range(1000)
+            ],
+            "from": {"email": f"hello@{DOMAIN}", "name": "Example"},
+            "subject": "Your weekly digest, -name-",
+            "content": [
+                {"type": "text/plain", "value": "Hello -name-,\n\nthis is what happened this week.\n" + "A line of text. " * 12},
+                {"type": "text/html", "value": "<p>Hello -name-,</p><p>this is what happened.</p>" + "<p>A line.</p>" * 12},
+            ],
+            "send_at": due,
+        }
+    ).encode()
+
+
+def main() -> None:
+    """Print the rate and its ratio to the yardstick."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    before = signing_rate()
+    sink = subprocess.Popen([sys.executable, "-m", "bench.sink", str(count)], stdout=subprocess.PIPE, text=True)
+    assert sink.stdout is not None
+    port = int(sink.stdout.readline())
+    try:
+        with service(courier=f"relay://127.0.0.1:{port}", settle_after="0s") as (host, http, key):
+            due = int(time.time()) + AHEAD
+
+            async def hand_in() -> None:
+                for first in range(0, count, 1000):
+                    await run(host, http, request(host, key, body(first, due)), connections=1, count=1)
+
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(hand_in())
+            left = due - time.time()
+            if left < 0:
+                print(f"warning: handing in took {-left:.1f} s too long; the rate below is too low")
+            finished = float(sink.stdout.readline())
+    finally:
+        sink.kill()
+        sink.wait()
+    after = signing_rate()
+    rate = count / (finished - due)
+    bare = (before + after) / 2
+    print(f"{count:,} mails due in one second, one tenant: {rate:,.0f}/s, the last {finished - due:.2f} s after its second")
+    print(f"bare RSA-2048 signing, two threads: {before:,.0f}/s before, {after:,.0f}/s after")
+    print(f"ratio dispatched / signed: {rate / bare:.2f} (aim 0.60)")
+
+
+if __name__ == "__main__":
+    main()

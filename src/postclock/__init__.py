@@ -1,0 +1,3 @@
+"""Postclock: a self-hosted mail service whose heart is the schedule."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,366 @@
+"""The composition root: settings become a store, a courier, services, engine loops and an ASGI app.
+
+The only file that names concrete stores and couriers. Whatever must cross two rooms that do not know each other is passed here,
+as a value.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from postclock.api.app import build_app
+from postclock.api.endpoint import Gate
+from postclock.api.endpoint import routes as endpoint_routes
+from postclock.api.intake import Intake
+from postclock.api.limits import Limits
+from postclock.api.operations import operation_routes
+from postclock.api.scaisend.api_keys import key_endpoints
+from postclock.api.scaisend.batches import batch_endpoints
+from postclock.api.scaisend.failures import failure_body
+from postclock.api.scaisend.mail_send import PATH as MAIL_SEND_PATH
+from postclock.api.scaisend.mail_send import MailSend
+from postclock.api.scaisend.mail_send_endpoint import MAIL_SEND
+from postclock.api.scaisend.messages import message_endpoints
+from postclock.api.scaisend.openapi import openapi_route
+from postclock.api.scaisend.scopes import scope_endpoints
+from postclock.api.scaisend.suppressions import bounce_endpoints
+from postclock.api.scaisend.templates import template_endpoints
+from postclock.console.caught import Timing
+from postclock.console.inbox import inbox_routes
+from postclock.core.clock import Clock
+from postclock.core.errors import Conflict, PostclockError
+from postclock.core.ids import IdSource
+from postclock.courier.inbox import InboxCourier
+from postclock.courier.interface import Courier
+from postclock.courier.opening import open_session
+from postclock.courier.relay import RelayAddress, RelayCourier
+from postclock.courier.resolver import Resolver
+from postclock.courier.return_path import ReturnPath
+from postclock.courier.timeouts import Timeouts
+from postclock.engine.settings import EngineSettings
+from postclock.engine.supervisor import Engine
+from postclock.runtime.clock import SystemClock
+from postclock.runtime.disk import DiskWatch
+from postclock.runtime.entropy import Entropy, SystemEntropy
+from postclock.runtime.metrics import Metrics
+from postclock.runtime.seal import Seal
+from postclock.service.accounts import ApiKeys
+from postclock.service.batches import Batches
+from postclock.service.domains import Domains
+from postclock.service.messages import Messages
+from postclock.service.principal import Authenticator
+from postclock.service.secret_key import DKIM as DKIM
+from postclock.service.secret_key import KEY_FILE as KEY_FILE
+from postclock.service.secret_key import Rotation as Rotation
+from postclock.service.secret_key import check_key as check_key
+from postclock.service.secret_key import opening_key as key_with_store
+from postclock.service.secret_key import rotate
+from postclock.service.secret_key import secret_key as key_without_store
+from postclock.service.submit import Submit
+from postclock.service.suppressions import Suppressions
+from postclock.service.templates import Templates
+from postclock.service.tenants import Tenants
+from postclock.settings import Settings
+from postclock.store.inspection import Inspection
+from postclock.store.sqlite.backup import back_up
+from postclock.store.sqlite.inspect import inspect
+from postclock.store.sqlite.store import FILE, SqliteStore, open_alone, open_beside, open_store
+
+DEFAULT_TENANT: Final = "default"
+RESTORED: Final = "overdue after a restore"
+GREET_SECONDS: Final = 10.0
+"""Patience with each step of a relay's greeting, for somebody who waits at a terminal."""
+RESTORE_AFTER_MS: Final = 3_600_000
+"""A store whose last heartbeat is older than this was stopped for long, or restored."""
+
+
+class CannotStart(PostclockError):
+    """The service cannot start as it is set up; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What callers may ask for."""
+
+    tenants: Tenants
+    keys: ApiKeys
+    domains: Domains
+    templates: Templates
+    suppressions: Suppressions
+    messages: Messages
+    batches: Batches
+    submit: Submit
+    authenticator: Authenticator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """A process, put together and not yet started."""
+
+    settings: Settings
+    clock: Clock
+    store: SqliteStore
+    seal: Seal
+    services: Services
+    metrics: Metrics
+    engine: Engine
+    courier: Courier
+    app: ASGIApp
+
+
+def secret_key(settings: Settings) -> bytes:
+    """The secret key: the setting's, or the one in the data folder, made at the first start (0600)."""
+    return key_without_store(settings.data, settings.secret_key, SystemEntropy())
+
+
+def opening_key(settings: Settings, store: SqliteStore) -> bytes:
+    """The secret key of an opened store; finishes a rotation that was cut short."""
+    return key_with_store(settings.data, settings.secret_key, store, SystemEntropy())
+
+
+async def rotate_secret(settings: Settings, store: SqliteStore) -> Rotation:
+    """Wrap everything under a new secret key; ``store`` was opened ``alone``. Raises ForeignKey."""
+    key = opening_key(settings, store)
+    return await rotate(settings.data, given=bool(settings.secret_key), key=key, store=store, entropy=SystemEntropy())
+
+
+async def ensure_default(services: Services) -> None:
+    """A new store gets the tenant ``default``."""
+    if not await services.tenants.all():
+        with contextlib.suppress(Conflict):  # another command was faster
+            await services.tenants.create(DEFAULT_TENANT)
+
+
+def open_data(
+    settings: Settings, clock: Clock | None = None, *, serve: bool = False, alone: bool = False
+) -> SqliteStore:
+    """The store of the settings: for the service, for a command beside it, or ``alone``. Raises CannotStart, FolderTaken."""
+    opened = open_store if serve else open_alone if alone else open_beside
+    return opened(_data(settings), clock or SystemClock())
+
+
+def inspect_data(settings: Settings, *, thorough: bool = False) -> Inspection:
+    """A look at the store that changes nothing. Raises CannotStart."""
+    return inspect(_data(settings) / FILE, thorough=thorough)
+
+
+def back_up_data(settings: Settings, target: Path, on_step: Callable[[int, int], None]) -> int:
+    """Copy the store to a file while it is used; how many octets. Raises CannotStart, NoBackup."""
+    return back_up(_data(settings) / FILE, target, on_step)
+
+
+def _data(settings: Settings) -> Path:
+    if settings.store != "sqlite":
+        raise CannotStart("POSTCLOCK_STORE: PostgreSQL is not there yet; use sqlite")
+    return Path(settings.data)
+
+
+async def ask_dns(settings: Settings) -> str:
+    """Ask the resolver for something that every one knows; its name. Raises DnsUnavailable."""
+    return await Resolver(settings.dns).answers()
+
+
+async def greet_relay(settings: Settings, clock: Clock) -> str | None:
+    """Connect to the relay, say EHLO, log in; None when the courier is no relay. Raises CannotStart, HostUnavailable."""
+    if "://" not in settings.courier:
+        return None
+    address = _relay(settings)
+    patience = Timeouts(connect=GREET_SECONDS, banner=GREET_SECONDS, command=GREET_SECONDS, auth=GREET_SECONDS)
+    session = await open_session(address.server, hostname=settings.hostname, clock=clock, timeouts=patience)
+    session.quit()
+    await asyncio.wait([session.wire.lost], timeout=GREET_SECONDS)
+    return f"{address.host}:{address.port}"
+
+
+def build_courier(settings: Settings, clock: Clock) -> Courier:
+    """The courier of the settings. Raises CannotStart."""
+    timeouts = Timeouts(dot=settings.final_reply_timeout / 1000)
+    if settings.courier == "inbox":
+        return InboxCourier(hostname=settings.hostname, clock=clock, timeouts=timeouts)
+    if settings.courier == "direct":
+        raise CannotStart("POSTCLOCK_COURIER: direct delivery is not there yet; use inbox or relay://host:port")
+    return RelayCourier(_relay(settings), hostname=settings.hostname, clock=clock, timeouts=timeouts)
+
+
+def _relay(settings: Settings) -> RelayAddress:
+    try:
+        return RelayAddress.parse(settings.courier)
+    except ValueError as error:
+        raise CannotStart(f"POSTCLOCK_COURIER: {error}") from error
+
+
+def build_services(
+    store: SqliteStore,
+    seal: Seal,
+    clock: Clock,
+    entropy: Entropy,
+    *,
+    has_room: Callable[[], None],
+    on_point: Callable[[str], None],
+    dns: str = "",
+) -> Services:
+    """The services over a store."""
+    ids = IdSource(clock, store.ledger.owner.node)
+    authenticator = Authenticator(store.accounts, clock)
+    return Services(
+        tenants=Tenants(store.accounts, clock, authenticator.forget),
+        keys=ApiKeys(store.accounts, clock, ids, entropy, authenticator.forget),
+        domains=Domains(
+            store.domains,
+            clock,
+            ids,
+            seal=lambda plain: seal.seal(DKIM, plain),
+            unseal=lambda sealed: seal.open(DKIM, sealed),
+            look_up=Resolver(dns).txt,
+        ),
+        templates=Templates(store.templates, clock, ids, entropy),
+        suppressions=Suppressions(store.suppressions, clock),
+        messages=Messages(store.messages, clock),
+        batches=Batches(store.messages, clock, ids),
+        submit=Submit(
+            messages=store.messages,
+            ledger=store.ledger,
+            templates=store.templates,
+            clock=clock,
+            make_id=ids,
+            has_room=has_room,
+            on_point=on_point,
+        ),
+        authenticator=authenticator,
+    )
+
+
+def build_inbox(courier: Courier, store: SqliteStore) -> list[Route]:
+    """The /inbox page when the courier is the one that catches everything, else nothing."""
+    if not isinstance(courier, InboxCourier):
+        return []
+
+    async def lookup(message: int) -> Timing | None:
+        found = await store.messages.timing(message)
+        return None if found is None else Timing(due_at_ms=found[0], departed_at_ms=found[1])
+
+    return inbox_routes(courier.box, lookup)
+
+
+def build_api(
+    services: Services, store: SqliteStore, clock: Clock, metrics: Metrics, console: Sequence[BaseRoute] = ()
+) -> ASGIApp:
+    """The ASGI app, with the routes of the console."""
+    limits, intake = Limits(clock), Intake()
+    gate = Gate(services.authenticator, limits, intake, failure_body)
+    endpoints = (
+        MAIL_SEND,
+        *batch_endpoints(services.batches),
+        *message_endpoints(services.messages),
+        *template_endpoints(services.templates),
+        *bounce_endpoints(services.suppressions),
+        *key_endpoints(services.keys),
+        *scope_endpoints(),
+    )
+
+    async def ready() -> str | None:
+        return None if await store.is_ready() else "the store does not answer"
+
+    hot = MailSend(
+        authenticator=services.authenticator,
+        limits=limits,
+        intake=intake,
+        submit=services.submit,
+        clock=clock,
+        metrics=metrics,
+    )
+    return build_app(
+        [
+            *operation_routes(ready, metrics.registry),
+            openapi_route(endpoints),
+            *endpoint_routes(endpoints, gate),
+            *console,
+        ],
+        {("POST", MAIL_SEND_PATH): hot},
+        failure_bodies={"/v3/": failure_body},
+    )
+
+
+def build_operations(house: House) -> ASGIApp:
+    """What an engine without an API answers: /health, /ready and /metrics alone."""
+    store = house.store
+
+    async def ready() -> str | None:
+        return None if await store.is_ready() else "the store does not answer"
+
+    return build_app(operation_routes(ready, house.metrics.registry), {}, failure_bodies={"/v3/": failure_body})
+
+
+def build(
+    settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None, die_at: str | None = None
+) -> House:
+    """A whole process: API and engine over one store. Raises CannotStart, FolderTaken, SchemaMismatch."""
+    clock = clock or SystemClock()
+    entropy = entropy or SystemEntropy()
+    on_point = _dies_at(die_at)
+    courier = build_courier(settings, clock)
+    store = open_data(settings, clock, serve=True)
+    seal = Seal(opening_key(settings, store))
+    metrics = Metrics()
+    disk = DiskWatch(Path(settings.data), clock)
+    services = build_services(
+        store, seal, clock, entropy, has_room=disk.may_accept, on_point=on_point, dns=settings.dns
+    )
+    engine = Engine(
+        ledger=store.ledger,
+        courier=courier,
+        clock=clock,
+        entropy=entropy,
+        settings=EngineSettings(
+            settle_after_ms=settings.settle_after,
+            uncertain_wait_ms=settings.uncertain_wait,
+            give_up_after_ms=settings.give_up_after,
+            max_lateness_ms=settings.max_lateness,
+            stop_grace_seconds=settings.stop_grace / 1000,
+            return_domain=settings.return_domain,
+        ),
+        unseal=lambda sealed: seal.open(DKIM, sealed),
+        return_path=ReturnPath(seal.sub_key("return path")),
+        metrics=metrics,
+        on_point=on_point,
+        may_depart=disk.may_depart,
+    )
+    app = build_api(services, store, clock, metrics, build_inbox(courier, store))
+    return House(
+        settings=settings,
+        clock=clock,
+        store=store,
+        seal=seal,
+        services=services,
+        metrics=metrics,
+        engine=engine,
+        courier=courier,
+        app=app,
+    )
+
+
+async def park_after_restore(house: House) -> int:
+    """After a long stop or a restore: park what is overdue by more than POSTCLOCK_MAX_LATENESS. How many."""
+    last, now = house.store.last_beat, house.clock.now_ms()
+    if last is None or now - last < RESTORE_AFTER_MS:
+        return 0
+    return await house.store.ledger.park_overdue(now - house.settings.max_lateness, RESTORED, now)
+
+
+def _dies_at(point: str | None) -> Callable[[str], None]:
+    if point is None:
+        return lambda _: None
+
+    def pass_by(here: str) -> None:
+        if here == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return pass_by

@@ -1,0 +1,19 @@
+"""Suppressions: addresses that a tenant's mail no longer goes to."""
+
+from typing import Literal
+
+import msgspec
+
+SuppressionList = Literal["bounces", "spam_reports", "unsubscribes"]
+BounceType = Literal["hard", "soft", "block"]
+
+
+class Suppression(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry; ``address`` in compared form, ``created_at`` in UTC milliseconds."""
+
+    address: str
+    list: SuppressionList
+    created_at: int
+    reason: str = ""
+    bounce_type: str = ""
+    status: str = ""

@@ -1,0 +1,69 @@
+"""The return path of a message: ``b+<token>@<return domain>``, so that a bounce names the message it is about.
+
+The token is the message's id, its envelope's id and a keyed check value (HMAC-SHA-256, cut to 80 bits: a forged bounce would
+need 2^79 tries), in lower-case Crockford base32, because local parts get lower-cased and copied by hand on their way.
+"""
+
+import hmac
+from typing import Final
+
+import msgspec
+
+PREFIX: Final = "b+"
+_ID_OCTETS: Final = 8
+_CHECK_OCTETS: Final = 10
+_PAYLOAD_OCTETS: Final = 2 * _ID_OCTETS
+_OCTETS: Final = _PAYLOAD_OCTETS + _CHECK_OCTETS
+_CHARS: Final = -(-_OCTETS * 8 // 5)
+_PURPOSE: Final = b"return-path\0"
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUES: Final = {c: i for i, c in enumerate(_ALPHABET)} | {"o": 0, "i": 1, "l": 1}
+
+
+class Returned(msgspec.Struct, frozen=True):
+    """What a return path names."""
+
+    message: int
+    envelope: int
+
+
+class ReturnPath:
+    """Makes and reads return paths under one key (32 octets, a sub-key of the secret key)."""
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < 16:
+            raise ValueError("the return path's key is too short")
+        self._key = key
+
+    def make(self, message: int, envelope: int, domain: str) -> str:
+        """The address for one envelope of one message; ``domain`` in the form it is sent in."""
+        payload = message.to_bytes(_ID_OCTETS, "big") + envelope.to_bytes(_ID_OCTETS, "big")
+        number = int.from_bytes(payload + self._check(payload), "big")
+        token = "".join([_ALPHABET[(number >> shift) & 31] for shift in range(5 * (_CHARS - 1), -1, -5)])
+        return f"{PREFIX}{token}@{domain}"
+
+    def read(self, address: str) -> Returned | None:
+        """The ids in an address that was made under this key, whatever its domain and case; None for every other one."""
+        local = address.rpartition("@")[0].lower()
+        if not local.startswith(PREFIX) or len(local) != len(PREFIX) + _CHARS:
+            return None
+        number = 0
+        for character in local[len(PREFIX) :]:
+            value = _VALUES.get(character)
+            if value is None:
+                return None
+            number = number << 5 | value
+        if number >> (8 * _OCTETS):
+            return None
+        octets = number.to_bytes(_OCTETS, "big")
+        payload = octets[:_PAYLOAD_OCTETS]
+        if not hmac.compare_digest(octets[_PAYLOAD_OCTETS:], self._check(payload)):
+            return None
+        return Returned(
+            int.from_bytes(payload[:_ID_OCTETS], "big"),
+            int.from_bytes(payload[_ID_OCTETS:], "big"),
+        )
+
+    def _check(self, payload: bytes) -> bytes:
+        return hmac.digest(self._key, _PURPOSE + payload, "sha256")[:_CHECK_OCTETS]

@@ -1,0 +1,1 @@
+"""What happens by itself: on the second, mail is claimed, prepared, departed, delivered and recorded."""

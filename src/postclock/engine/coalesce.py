@@ -1,0 +1,58 @@
+"""Many small askers, one statement group: what comes in while the last group commits goes out with the next.
+
+No lingering: an idle engine waits for nobody, a busy one groups by itself because the commit takes its time.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Coalescer(Generic[T, R]):
+    """``flush`` takes up to ``limit`` items and answers each, in order. ``run`` is a loop of the supervisor."""
+
+    def __init__(self, flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int) -> None:
+        self._flush = flush
+        self._limit = limit
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._some = asyncio.Event()
+        self._closing = False
+        self._done = asyncio.Event()
+
+    async def put(self, item: T) -> R:
+        """The item's own answer, or the group's error."""
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        self._some.set()
+        return await future
+
+    async def run(self) -> None:
+        """Flush until closed and empty."""
+        while True:
+            await self._some.wait()
+            if not self._waiting:
+                if self._closing:
+                    self._done.set()
+                    return
+                self._some.clear()
+                continue
+            group, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            try:
+                answers = await self._flush([item for item, _ in group])
+            except Exception as error:  # noqa: BLE001  (each asker hears of it and decides)
+                for _, future in group:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), answer in zip(group, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+    async def close(self) -> None:
+        """Finish what is waiting, then let ``run`` end."""
+        self._closing = True
+        self._some.set()
+        await self._done.wait()

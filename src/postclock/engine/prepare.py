@@ -1,0 +1,187 @@
+"""Prepare: from a claim to signed bytes. Pure: it runs in threads, in chunks, ahead of the second.
+
+What a person wrote wrongly (a template that cannot be rendered with its data) is a refusal with a reason, never an exception.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+
+from postclock.core.address import Mailbox, domain_of, on_the_wire
+from postclock.core.ids import public_message_id
+from postclock.core.message import Content, Personalization, Submission
+from postclock.core.stamp import Stamp, pack
+from postclock.core.template import TemplateVersion
+from postclock.engine.contexts import Context
+from postclock.mail.compose import COMPOSER_VERSION, Draft, File, compose
+from postclock.mail.dkim.canonical import body_hash
+from postclock.mail.dkim.sign import sign
+from postclock.mail.message_id import message_id
+from postclock.mail.substitution import substitute
+from postclock.mail.template import Budget, Template, TemplateError, compile_template
+from postclock.store.records import Claimed
+
+personalization = msgspec.msgpack.Decoder(Personalization).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """All that preparing one claim needs, fetched beforehand. ``version`` is the template version to render, if any."""
+
+    claimed: Claimed
+    submission: Submission
+    context: Context
+    version: TemplateVersion | None
+    files: Mapping[str, bytes]
+    stamp: Stamp | None
+    sent_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Signed bytes, ready to depart. ``wire`` are the pending recipients as RCPT gets them, by their place."""
+
+    claimed: Claimed
+    content: bytes
+    smtputf8: bool
+    domain: str
+    revision: int
+    stamp: bytes
+    reissued: bool
+    wire: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It cannot be made, for good."""
+
+    claimed: Claimed
+    reason: str
+
+
+def prepare(order: Order) -> Prepared | Refused:
+    """The signed message of an order, or why there cannot be one."""
+    c, s, context = order.claimed, order.submission, order.context
+    p = personalization(c.personal)
+    sender = p.from_ or s.from_
+    domain = domain_of(sender.email)
+    keys = context.keys.get(domain)
+    if keys is None:
+        return Refused(c, f"sender domain not verified: {domain}")
+    if s.template_id is not None and order.version is None:
+        return Refused(c, f"template {s.template_id} has no version to send")
+    try:
+        subject, text, html, others = _bodies(order, p)
+    except TemplateError as error:
+        return Refused(c, f"template error: {error}")
+    headers = {**s.headers, **p.headers} if p.headers else s.headers
+    stamp = order.stamp
+    sent_at = order.sent_at if stamp is None else stamp.sent_at
+    composed = compose(
+        Draft(
+            from_=sender,
+            to=tuple(Mailbox(r.email, r.name) for r in p.recipients if r.kind == "to"),
+            cc=tuple(Mailbox(r.email, r.name) for r in p.recipients if r.kind == "cc"),
+            reply_to=s.reply_to,
+            subject=subject,
+            text=text,
+            html=html,
+            alternatives=others,
+            files=tuple(
+                File(
+                    filename=a.filename,
+                    content=order.files[a.sha256],
+                    type=a.type,
+                    disposition=a.disposition,
+                    content_id=a.content_id,
+                )
+                for a in s.attachments
+            ),
+            headers=headers,
+            message_id=message_id(public_message_id(c.week, c.message), domain),
+            sent_at=sent_at,
+        )
+    )
+    digest = body_hash(composed.body)
+    signing = keys if stamp is None else tuple(k for k in keys if k[0] in stamp.keys) or keys
+    fresh = Stamp(
+        sent_at,
+        None if order.version is None else order.version.id,
+        context.revision,
+        tuple(k[0] for k in signing),
+        COMPOSER_VERSION,
+        digest,
+    )
+    reissued = stamp is not None and (
+        stamp.body_hash != digest or stamp.composer != COMPOSER_VERSION or stamp.keys != fresh.keys
+    )
+    signatures = [sign(key, composed.headers, composed.body, at=sent_at, body_hash=digest) for _, key in signing]
+    wire = {r.n: on_the_wire(p.recipients[r.n].email) for r in c.recipients}
+    return Prepared(
+        claimed=c,
+        content=composed.raw(signatures),
+        smtputf8=composed.smtputf8 or not all(a.isascii() for a in wire.values()),
+        domain=domain,
+        revision=context.revision,
+        stamp=pack(fresh),
+        reissued=reissued,
+        wire=wire,
+    )
+
+
+def _bodies(order: Order, p: Personalization) -> tuple[str, str | None, str | None, tuple[Content, ...]]:
+    """(subject, text, html, other bodies), rendered."""
+    s = order.submission
+    subject = s.subject if p.subject is None else p.subject
+    text: str | None = None
+    html: str | None = None
+    others: tuple[Content, ...] = ()
+    if order.version is not None:
+        version = order.version
+        budget = Budget()
+        data = p.template_data
+        subject = _compiled(version.subject, False).render(data, budget=budget) or subject
+        html = _compiled(version.html, True).render(data, budget=budget) if version.html else None
+        text = _compiled(version.plain, False).render(data, budget=budget) if version.plain or html is None else None
+        if version.preheader and html is not None:
+            html = _with_preheader(html, _compiled(version.preheader, True).render(data, budget=budget))
+    else:
+        for content in s.contents:
+            value = substitute(content.value, p.substitutions) if p.substitutions else content.value
+            match content.type.lower():
+                case "text/plain":
+                    text = value
+                case "text/html":
+                    html = value
+                case _:
+                    others = (*others, Content(content.type, value))
+        if p.substitutions:
+            subject = substitute(subject, p.substitutions)
+    if s.footer is not None:
+        if text is not None and s.footer.text:
+            text = f"{text}\n\n{s.footer.text}"
+        if html is not None and s.footer.html:
+            html = _before_close(html, s.footer.html)
+    return subject, text, html, others
+
+
+@lru_cache(maxsize=4096)
+def _compiled(source: str, escape: bool) -> Template:
+    return compile_template(source, escape=escape)
+
+
+def _before_close(html: str, addition: str) -> str:
+    at = html.lower().rfind("</body>")
+    return html + addition if at < 0 else html[:at] + addition + html[at:]
+
+
+_HIDDEN = '<div style="display:none;max-height:0;overflow:hidden">{}</div>'
+
+
+def _with_preheader(html: str, preheader: str) -> str:
+    """The preview text, hidden, right after the body's start tag."""
+    at = html.lower().find("<body")
+    end = html.find(">", at) + 1 if at >= 0 else 0
+    return html[:end] + _HIDDEN.format(preheader) + html[end:]

@@ -1,0 +1,165 @@
+"""The supervisor: the engine's loops in one task group, in a thread and an event loop of their own.
+
+So that a request body of 20 MB cannot delay a departure. ``start`` returns when the engine runs; ``stop`` when everything it
+held is departed and recorded, or given back.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+from postclock.core.clock import Clock
+from postclock.courier.interface import Courier
+from postclock.courier.return_path import ReturnPath
+from postclock.engine.contexts import Contexts, Unseal
+from postclock.engine.deliver import Delivery
+from postclock.engine.flow import Flow
+from postclock.engine.housekeeping import Housekeeping
+from postclock.engine.points import OnPoint
+from postclock.engine.prepare import Refused
+from postclock.engine.scheduler import Scheduler
+from postclock.engine.settings import EngineSettings
+from postclock.engine.skew import SkewWatch
+from postclock.runtime.entropy import Entropy
+from postclock.runtime.log import get_logger
+from postclock.runtime.metrics import Metrics
+from postclock.store.interface import Ledger
+
+WARM: int = 4
+"""Connections opened at the start; more come with need."""
+_log = get_logger("engine")
+
+
+class Engine:
+    """One engine over one store and one courier. ``extra`` are loops that others want run beside the mail."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        courier: Courier,
+        clock: Clock,
+        entropy: Entropy,
+        settings: EngineSettings,
+        unseal: Unseal,
+        return_path: ReturnPath,
+        metrics: Metrics,
+        on_point: OnPoint = lambda _: None,
+        may_depart: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._ledger = ledger
+        self._courier = courier
+        self._clock = clock
+        self._entropy = entropy
+        self._settings = settings
+        self._unseal = unseal
+        self._return_path = return_path
+        self._metrics = metrics
+        self._on_point = on_point
+        self._may_depart = may_depart
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running = threading.Event()
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._parts: tuple[Scheduler, Flow] | None = None
+
+    def start(self) -> None:
+        """Start the thread; returns when the engine claims. Raises what kept it from starting."""
+        self._thread = threading.Thread(target=self._main, name="postclock-engine", daemon=True)
+        self._thread.start()
+        self._running.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """No claim and no departure from this instant; returns when everything is recorded or given back."""
+        if self._loop is not None and self._thread is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    def wake(self) -> None:
+        """The clock was moved by hand: look at everything again."""
+        if self._loop is not None and self._parts is not None:
+            scheduler, flow = self._parts
+            self._loop.call_soon_threadsafe(scheduler.wake)
+            self._loop.call_soon_threadsafe(flow.wake)
+
+    def submit(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine in the engine's loop and wait for it (the courier's own matters)."""
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _main(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._run())
+        except BaseException as error:  # noqa: BLE001  (whoever started the engine hears of it)
+            self._failure = error
+            _log.exception("the engine stopped")
+        finally:
+            self._running.set()
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        clock, settings, ledger = self._clock, self._settings, self._ledger
+        flow = Flow(clock, settings.room, settings.room_bytes)
+        contexts = Contexts(ledger, self._unseal)
+        refused: list[Callable[[Refused], Coroutine[Any, Any, None]]] = []
+        scheduler = Scheduler(
+            ledger=ledger,
+            clock=clock,
+            settings=settings,
+            contexts=contexts,
+            flow=flow,
+            refused=lambda r: refused[0](r),
+            on_point=self._on_point,
+        )
+        delivery = Delivery(
+            ledger=ledger, courier=self._courier, clock=clock, entropy=self._entropy, settings=settings, contexts=contexts, flow=flow,
+            scheduler=scheduler, return_path=self._return_path, metrics=self._metrics, on_point=self._on_point, may_depart=self._may_depart,
+        )  # fmt: skip
+        refused.append(delivery.refuse)
+        self._parts = (scheduler, flow)
+        self._metrics.in_pipeline.set_function(lambda: flow.inside)
+        house = Housekeeping(ledger, clock, settings, lost=self._stop.set)
+        skew = SkewWatch(clock, flow, self._metrics)
+        flow.look = skew.look
+        loop = self._loop
+        ledger.on_ready(lambda at: _tell(loop, scheduler, at))
+        await self._courier.start()
+        await house.rescue()
+        async with asyncio.TaskGroup() as group:
+            background = [group.create_task(w) for w in (house.run_beat(), house.run_sweep(), skew.run())]
+            preparing = [group.create_task(scheduler.run_preparation()) for _ in range(settings.threads)]
+            group.create_task(flow.run_gate())
+            group.create_task(delivery.departures.run())
+            group.create_task(delivery.records.run())
+            claiming = group.create_task(scheduler.run_claims())
+            for _ in range(settings.workers):
+                group.create_task(delivery.run_worker())
+            await self._courier.warm(self._courier.route(""), WARM)
+            self._running.set()
+            await self._stop.wait()
+            delivery.stopping = scheduler.stopping = house.stopping = skew.stopping = True
+            scheduler.wake()
+            left = await flow.close()
+            await delivery.stop(settings.stop_grace_seconds)
+            for task in background:
+                task.cancel()
+            await claiming
+            scheduler.finish()
+            await asyncio.gather(*preparing)
+            await scheduler.give_back([p.claimed for p in left])
+            await delivery.departures.close()
+            await delivery.records.close()
+        await self._courier.close()
+        scheduler.close()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, scheduler: Scheduler, at: int) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(scheduler.ready, at)

@@ -1,0 +1,1 @@
+"""Bytes of a message: headers, bodies, templates, signatures. Pure: no I/O, no clock, no randomness."""

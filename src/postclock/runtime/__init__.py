@@ -1,0 +1,1 @@
+"""What a process brings along: clock, entropy, log, metrics."""

@@ -1,0 +1,358 @@
+"""What crosses between the store and the floors above it: commands in, answers out. Times are UTC milliseconds."""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from postclock.core.account import TenantSettings
+from postclock.core.lifecycle import RecipientState, State
+from postclock.core.message import Mode, UncertainPolicy
+from postclock.core.sending_domain import SealedKey
+from postclock.core.template import TemplateVersion
+
+LIVE, TEST = 0, 1
+
+POLICY_NUMBERS: Final[dict[UncertainPolicy | None, int]] = {None: 0, "resend": 1, "hold": 2, "assume_sent": 3}
+"""How a send's own policy for the uncertain is stored; 0: the tenant's."""
+POLICIES: Final[dict[int, UncertainPolicy]] = {n: policy for policy, n in POLICY_NUMBERS.items() if policy is not None}
+
+
+def mode_number(mode: Mode) -> int:
+    """How a mode is stored."""
+    return TEST if mode == "test" else LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process's life in the store: its id, the epoch of this life, and the node its ids carry."""
+
+    id: int
+    epoch: int
+    node: int
+
+
+# Accept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """A caller's key with the fingerprint of the body it came with."""
+
+    dialect: str
+    key: str
+    fingerprint: bytes
+
+
+class NewMessage(NamedTuple):
+    """One message to be stored. ``addresses`` are compared forms, in the order of the personalization's recipients."""
+
+    week: int
+    id: int
+    due_at: int
+    lane: int
+    addresses: tuple[str, ...]
+    personal: bytes
+    from_email: str | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """One accepted call, all or nothing. ``sandbox``: stored as such at once, nothing is queued."""
+
+    tenant: int
+    mode: int
+    submission: int
+    week: int
+    content: bytes
+    from_email: str
+    subject: str
+    template: str | None
+    categories: str
+    batch: int | None
+    policy: int
+    sandbox: bool
+    created_at: int
+    messages: list[NewMessage]
+    idempotency: IdempotencyKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The (week, id) of each message; ``replayed`` when a key answered with an earlier call's."""
+
+    ids: tuple[tuple[int, int], ...]
+    replayed: bool = False
+
+
+# Claim, depart, record
+
+
+class PendingRecipient(NamedTuple):
+    """A recipient still to be served: its place in the personalization, and the compared form of its address."""
+
+    n: int
+    address: str
+
+
+class Claimed(NamedTuple):
+    """One envelope this owner may run. ``recipients`` are the pending ones."""
+
+    id: int
+    message: int
+    week: int
+    tenant: int
+    mode: int
+    lane: int
+    batch: int | None
+    submission: int
+    due_at: int
+    start_at: int
+    """Not before this: due, or the next attempt."""
+    status: State
+    attempt: int
+    exposed: bool
+    policy: int
+    deferrals: int
+    tried_at: int
+    departed_at: int | None
+    """The latest depart of an earlier attempt."""
+    stamp: bytes | None
+    personal: bytes
+    n_rcpt: int
+    recipients: tuple[PendingRecipient, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """What asks to depart. ``domain`` is the sender's, ``revision`` the tenant's at which the mail was made."""
+
+    claimed: Claimed
+    domain: str
+    revision: int
+    stamp: bytes
+    reissued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """It may go now. ``dropped`` are the recipients (their places) that were suppressed meanwhile."""
+
+    at: int
+    dropped: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """It may not go. ``why`` is gone (cancelled, or no longer ours), settled (refused here), parked, stale (make it again) or early."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientResult:
+    """What became of one recipient in one attempt."""
+
+    n: int
+    address: str
+    state: RecipientState
+    reply: str
+    code: int = 0
+    event: str = ""
+    """The event type; empty: the state's own (see RESULT_EVENTS in the store)."""
+    bounce_type: str = ""
+    enhanced: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one run.
+
+    ``departed_at`` is None when nothing departed. ``retry_at`` is when deferred recipients are tried again, or uncertain ones
+    sent again; ``settle_at`` when accepted ones count as delivered. ``abort``: it departed, but the dot was never handed over.
+    """
+
+    claimed: Claimed
+    departed_at: int | None
+    results: tuple[RecipientResult, ...]
+    retry_at: int | None = None
+    settle_at: int | None = None
+    data_at: int | None = None
+    policy: UncertainPolicy = "resend"
+    abort: bool = False
+    host: str = ""
+    reason: str | None = None
+    """Why it was refused here, for people; with it the deferral schedule does not advance."""
+
+
+# People
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAnswer:
+    """What a cancel did. ``won``: cancelled now or before. ``stopped`` of ``recipients`` when exposed."""
+
+    state: State
+    won: bool
+    exposed: bool
+    stopped: int
+    recipients: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCancelled:
+    """The exact numbers at the moment of the flag; they add up to ``total``."""
+
+    cancelled: int
+    stopped: int
+    in_flight: int
+    uncertain: int
+    sent: int
+    settled: int
+
+    @property
+    def total(self) -> int:
+        """All messages of the batch."""
+        return self.cancelled + self.stopped + self.in_flight + self.uncertain + self.sent + self.settled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStatus:
+    """A batch with its counts, one per state."""
+
+    id: int
+    created_at: int
+    sealed: bool
+    paused: bool
+    cancelled: bool
+    counts: dict[State, int]
+    last_settled_at: int | None
+
+    @property
+    def total(self) -> int:
+        """All messages of the batch."""
+        return sum(self.counts.values())
+
+
+# Reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFilter:
+    """The list's filters; all that are given must hold. ``states`` None: any. Addresses in compared form."""
+
+    tenant: int
+    mode: int
+    states: frozenset[State] | None = None
+    to_email: str | None = None
+    from_email: str | None = None
+    subject: str | None = None
+    batch: int | None = None
+    template: str | None = None
+    category: str | None = None
+    start_at: int | None = None
+    end_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """One message as it is shown in a list."""
+
+    id: int
+    week: int
+    state: State
+    batch: int | None
+    created_at: int
+    due_at: int
+    departed_at: int | None
+    sent_at: int | None
+    delivered_at: int | None
+    settled_at: int | None
+    reason: str | None
+    exposed: bool
+    submission: bytes
+    personal: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page; ``total`` is exact, or the bound it was counted to."""
+
+    messages: tuple[MessageRow, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event of a timeline; ``metadata`` is a JSON object as text, or None."""
+
+    n: int
+    type: str
+    at: int
+    recipient: str | None
+    metadata: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientRow:
+    """One recipient's outcome."""
+
+    n: int
+    address: str
+    state: RecipientState
+    reply: str | None
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDetail:
+    """A message with its recipients' outcomes and its timeline."""
+
+    row: MessageRow
+    mode: int
+    data_at: int | None
+    attempt: int
+    next_attempt_at: int | None
+    stamp: bytes | None
+    recipients: tuple[RecipientRow, ...]
+    events: tuple[EventRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantContext:
+    """What a tenant's mail is made from: read in one snapshot, good while ``revision`` stands."""
+
+    tenant: int
+    revision: int
+    suspended: bool
+    settings: TenantSettings
+    keys: dict[str, tuple[SealedKey, ...]]
+    """DKIM keys in force, by verified domain."""
+    templates: dict[str, TemplateVersion | None]
+    """The active version of each dynamic template that is not deleted; None where none is active."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedRow:
+    """A row that waits for a person."""
+
+    id: int
+    week: int
+    tenant: int
+    due_at: int
+    status: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What waits. ``oldest_due`` is the due time of the longest overdue row that is ready, None when nothing is."""
+
+    waiting: int
+    parked: int
+    uncertain: int
+    in_flight: int
+    oldest_due: int | None
+    by_host: dict[str, int]
+    by_domain: dict[str, int]
+    by_tenant: dict[str, int]
+    by_reason: dict[str, int]

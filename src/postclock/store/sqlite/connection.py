@@ -1,0 +1,33 @@
+"""Opening the file: the same settings for the writer, the readers and the commands that work beside the service."""
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+# Before this release the WAL could be reset under a reader and the file corrupted.
+OLDEST_LIBRARY: Final = (3, 51, 3)
+BUSY_MS: Final = 10_000  # how long a command waits for the service's writer, and the writer for a command
+CACHE_KIB: Final = 64 * 1024
+
+
+def check_library(version: str | None = None) -> None:
+    """Raises RuntimeError when the SQLite library is older than the one we trust."""
+    found = version or apsw.sqlite_lib_version()
+    if tuple(int(p) for p in found.split(".")) < OLDEST_LIBRARY:
+        wanted = ".".join(map(str, OLDEST_LIBRARY))
+        raise RuntimeError(
+            f"SQLite {found} may corrupt its WAL; {wanted} or newer is needed (the apsw wheel brings one)"
+        )
+
+
+def open_file(path: Path, *, read_only: bool = False) -> apsw.Connection:
+    """A connection with WAL, synchronous=FULL and foreign keys off (the writer checks what it promises)."""
+    check_library()
+    connection = apsw.Connection(str(path), statementcachesize=512)
+    connection.set_busy_timeout(BUSY_MS)
+    connection.execute("PRAGMA journal_mode=WAL").get  # noqa: B018  (steps the pragma)
+    connection.execute(f"PRAGMA synchronous=FULL; PRAGMA cache_size=-{CACHE_KIB}; PRAGMA temp_store=MEMORY")
+    if read_only:
+        connection.execute("PRAGMA query_only=1")
+    return connection

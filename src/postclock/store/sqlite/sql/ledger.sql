@@ -1,0 +1,116 @@
+-- Accept, claim, depart, record: the path of a mail. Every statement takes the time as a parameter.
+
+-- name: insert_submission
+INSERT INTO submissions (id, week, tenant, created_at, from_email, subject, template, categories, content)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: insert_message
+INSERT INTO messages (id, week, tenant, mode, submission, batch, n_rcpt, rcpt, from_email, subject, due_at, created_at, personal, status, settled_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: insert_recipient
+INSERT INTO recipients (message, n, week, address, state) VALUES (?, ?, ?, ?, ?)
+
+-- name: insert_queue
+INSERT INTO queue (id, message, week, tenant, mode, lane, batch, due_at, ready_at, status, policy)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {state:queued}, ?)
+
+-- name: find_key
+SELECT fingerprint, ids FROM idempotency WHERE tenant = ? AND mode = ? AND dialect = ? AND key = ?
+
+-- name: insert_key
+INSERT INTO idempotency (tenant, mode, dialect, key, fingerprint, ids, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: next_tenant
+-- A skip scan: the next tenant in a lane with something ready at any time, and its earliest.
+SELECT tenant, ready_at FROM queue WHERE lane = ? AND ready_at IS NOT NULL AND tenant > ? ORDER BY tenant, ready_at LIMIT 1
+
+-- name: due
+SELECT q.id, q.message, q.week, q.tenant, q.mode, q.lane, q.batch, m.submission, q.due_at, q.ready_at, q.status, q.attempt, q.exposed,
+       q.policy, q.deferrals, q.tried_at, q.departed_at, q.stamp, m.personal, m.n_rcpt, m.rcpt
+FROM queue q CROSS JOIN messages m ON m.id = q.message
+WHERE q.lane = ? AND q.tenant = ? AND q.ready_at IS NOT NULL AND q.ready_at <= ? ORDER BY q.ready_at, q.id LIMIT ?
+
+-- name: take
+UPDATE queue SET owner = ?, attempt = attempt + 1, ready_at = NULL, status = ?, reason = NULL
+WHERE id = ? AND status IN {step:claim}
+
+-- name: pending
+SELECT n, address FROM recipients WHERE message = ? AND state IN (0, 1) ORDER BY n
+
+-- name: owner_lives
+SELECT 1 FROM owners WHERE id = ? AND epoch = ?
+
+-- name: depart
+UPDATE queue SET status = {state:sending}, departed_at = :now, handed_at = ifnull(handed_at, :now), tried_at = ifnull(tried_at, :now),
+       stamp = ifnull(stamp, :stamp), ready_at = NULL
+WHERE id = :id AND owner = :owner AND attempt = :attempt AND status IN {step:depart} AND due_at <= :now
+
+-- name: is_suppressed
+SELECT list FROM suppressions WHERE tenant = ? AND mode = ? AND address = ?
+
+-- name: owner_is_alive
+-- A life begins with this epoch; whoever ends it raises the epoch.
+SELECT 1 FROM owners WHERE id = ? AND epoch = 1
+
+-- name: domain_verified
+SELECT 1 FROM domains WHERE tenant = ? AND domain = ? AND verified_at IS NOT NULL
+
+-- name: tenant
+SELECT status, revision FROM tenants WHERE id = ?
+
+-- name: charge
+INSERT INTO usage (tenant, month, channel, type, n) VALUES (?, ?, 'email', 'transactional', ?)
+ON CONFLICT (tenant, month, channel, type) DO UPDATE SET n = n + excluded.n
+
+-- name: row
+SELECT id, message, week, tenant, mode, lane, batch, due_at, ready_at, status, owner, attempt, exposed, policy, deferrals, tried_at, handed_at, departed_at,
+       settle_at, stamp, reason
+FROM queue WHERE id = ?
+
+-- name: wait
+UPDATE queue SET status = ?, owner = NULL, ready_at = ?, lane = ?, exposed = ?, deferrals = ?, tried_at = ?, settle_at = ?, reason = ?
+WHERE id = ?
+
+-- name: drop_row
+DELETE FROM queue WHERE id = ?
+
+-- name: settle_message
+UPDATE messages SET status = ?, exposed = ?, departed_at = ?, data_at = ifnull(?, data_at), sent_at = ifnull(sent_at, ?), delivered_at = ?, settled_at = ?,
+       attempt = ?, stamp = ?, reason = ?
+WHERE id = ?
+
+-- name: note_sent
+UPDATE messages SET sent_at = ifnull(sent_at, ?), data_at = ifnull(?, data_at) WHERE id = ?
+
+-- name: set_recipient
+UPDATE recipients SET state = ?, reply = ?, at = ? WHERE message = ? AND n = ?
+
+-- name: recipient_states
+SELECT n, address, state, reply, at FROM recipients WHERE message = ? ORDER BY n
+
+-- name: message
+SELECT id, week, tenant, mode, submission, batch, n_rcpt, rcpt, due_at, created_at, status, exposed, departed_at, settled_at, attempt, stamp, reason, sent_at,
+       delivered_at, data_at
+FROM messages WHERE id = ?
+
+-- name: add_event
+INSERT INTO events (message, n, week, type, at, recipient, metadata)
+VALUES (:message, (SELECT ifnull(max(n), 0) + 1 FROM events WHERE message = :message), :week, :type, :at, :recipient, :metadata)
+
+-- name: suppress
+INSERT INTO suppressions (tenant, mode, address, list, created_at, reason, bounce_type, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant, mode, address, list) DO NOTHING
+
+-- name: foreign_claims
+SELECT id FROM queue WHERE owner IS NOT NULL AND owner <> ? LIMIT ?
+
+-- name: submission
+SELECT content FROM submissions WHERE id = ?
+
+-- name: reopen
+INSERT INTO queue (id, message, week, tenant, mode, lane, batch, due_at, ready_at, status, attempt, exposed, policy, handed_at, stamp)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {state:queued}, ?, ?, ?, ?, ?)
+
+-- name: reopen_message
+UPDATE messages SET status = NULL, settled_at = NULL, delivered_at = NULL, reason = NULL WHERE id = ?

@@ -1,0 +1,141 @@
+"""How SQLite reads the hot statements: by the index meant for them, with nothing scanned and nothing sorted aside."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from postclock.core.lifecycle import State
+from postclock.store.records import LIVE, MessageFilter
+from postclock.store.sqlite import batches, browse
+from postclock.store.sqlite.rows import SQL
+from postclock.store.sqlite.store import SqliteStore, open_store
+from tests.support.clock import MovedClock
+
+QUEUED: Final = frozenset({State.queued, State.deferred})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
+    """An empty store: the plans must not hang on statistics."""
+    opened = open_store(Path(tmp_path_factory.mktemp("plans")), MovedClock())
+    yield opened
+    opened.close()
+
+
+def plan(store: SqliteStore, sql: str) -> list[str]:
+    """What SQLite says it will do."""
+    named = re.findall(r":(\w+)", sql)
+    args: Any = dict.fromkeys(named, 1) if named else [1] * sql.count("?")
+    return [row[3] for row in store._readers.run_here(lambda run: run(f"EXPLAIN QUERY PLAN {sql}", args))]
+
+
+def sound(lines: list[str], *wanted: str) -> None:
+    """Every access is a search (or a walk along an index in order), and the ones meant are among them."""
+    told = "\n".join(lines)
+    assert "TEMP B-TREE" not in told, told
+    for line in lines:
+        assert not line.startswith("SCAN") or "CONSTANT ROW" in line or "COVERING INDEX queue_owner" in line, told
+    for each in wanted:
+        assert any(each in line for line in lines), told
+
+
+MESSAGE = "SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"
+ROW = "SEARCH queue USING INTEGER PRIMARY KEY (rowid=?)"
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("next_tenant", ("USING COVERING INDEX queue_due (lane=? AND tenant>?)",)),
+        (
+            "due",
+            (
+                "USING INDEX queue_due (lane=? AND tenant=? AND ready_at>? AND ready_at<?)",
+                "SEARCH m USING INTEGER PRIMARY KEY",
+            ),
+        ),
+        ("take", (ROW,)),
+        ("depart", (ROW,)),
+        ("row", (ROW,)),
+        ("wait", (ROW,)),
+        ("drop_row", (ROW,)),
+        ("settle_message", (MESSAGE,)),
+        ("note_sent", (MESSAGE,)),
+        ("message", (MESSAGE,)),
+        ("add_event", ("SEARCH events USING PRIMARY KEY (message=?)",)),
+        ("pending", ("SEARCH recipients USING PRIMARY KEY (message=?)",)),
+        ("recipient_states", ("SEARCH recipients USING PRIMARY KEY (message=?)",)),
+        ("set_recipient", ("SEARCH recipients USING PRIMARY KEY (message=? AND n=?)",)),
+        ("is_suppressed", ("SEARCH suppressions USING PRIMARY KEY (tenant=? AND mode=? AND address=?)",)),
+        ("domain_verified", ("SEARCH domains USING PRIMARY KEY (tenant=? AND domain=?)",)),
+        ("find_key", ("SEARCH idempotency USING PRIMARY KEY",)),
+        ("foreign_claims", ("queue_owner",)),
+        ("owner_lives", ("SEARCH owners USING INTEGER PRIMARY KEY",)),
+    ],
+)
+def test_a_hot_statement_of_the_ledger_uses_its_index(store: SqliteStore, name: str, wanted: tuple[str, ...]) -> None:
+    """On the path of every mail."""
+    sound(plan(store, SQL[name]), *wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("sweep_rows", "USING INDEX queue_batch (batch=?"),
+        ("exposed_rows", "USING INDEX queue_batch (batch=?"),
+        ("unswept", "queue_none"),
+        ("sums", "SEARCH counts USING PRIMARY KEY (scope=?)"),
+        ("get_batch", "SEARCH batches USING INTEGER PRIMARY KEY"),
+    ],
+)
+def test_a_batch_is_read_and_swept_by_its_index(store: SqliteStore, name: str, wanted: str) -> None:
+    """However many messages other batches have."""
+    lines = plan(store, batches.SQL[name])
+    if name == "unswept":  # the index holds nothing but what this statement looks for
+        assert any("batches_unswept" in line for line in lines)
+    else:
+        sound(lines, wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (MessageFilter(tenant=1, mode=LIVE), "SEARCH m USING INDEX messages_tenant (tenant=? AND mode=?"),
+        (MessageFilter(tenant=1, mode=LIVE, states=QUEUED), "SEARCH q USING INDEX queue_tenant (tenant=? AND mode=?"),
+        (MessageFilter(tenant=1, mode=LIVE, batch=5), "SEARCH m USING INDEX messages_batch (batch=?"),
+        (MessageFilter(tenant=1, mode=LIVE, batch=5, states=QUEUED), "SEARCH q USING INDEX queue_batch (batch=?"),
+        (
+            MessageFilter(tenant=1, mode=LIVE, batch=5, states=frozenset({State.cancelled})),
+            "SEARCH m USING INDEX messages_batch (batch=?",
+        ),
+    ],
+)
+@pytest.mark.parametrize("after", [None, 7])
+def test_a_list_walks_its_index_newest_first(
+    store: SqliteStore, wanted: MessageFilter, index: str, after: int | None
+) -> None:
+    """From the mark of the page before it, or from the newest; never sorted."""
+    sound(list_plan(store, wanted, after), index)
+
+
+def test_a_list_by_recipient_starts_from_the_recipient(store: SqliteStore) -> None:
+    """Not from all that the tenant ever sent."""
+    told = "\n".join(list_plan(store, MessageFilter(tenant=1, mode=LIVE, to_email="ada@example.net"), None))
+    assert "messages_rcpt (rcpt=?)" in told, told
+    assert "recipients_address (address=?)" in told, told
+    assert "messages_tenant" not in told, told
+
+
+def list_plan(store: SqliteStore, wanted: MessageFilter, after: int | None) -> list[str]:
+    """The plan of the statement that reads a page."""
+    seen: list[str] = []
+
+    def run(sql: str, _: Sequence[Any] = (), /) -> list[tuple[Any, ...]]:
+        seen.append(sql)
+        return [] if sql.startswith("SELECT m.id") else [(0,)]
+
+    browse.page(run, wanted, 100, after, 0)
+    return plan(store, seen[0])
