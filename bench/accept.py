@@ -32,8 +32,14 @@ def body(personalizations: int) -> bytes:
             "from": {"email": f"hello@{DOMAIN}", "name": "Example"},
             "subject": "Your weekly digest",
             "content": [
-                {"type": "text/plain", "value": "Hello,\n\nthis is what happened this week.\n" + "A line of text. " * 12},
-                {"type": "text/html", "value": "<p>Hello,</p><p>this is what happened this week.</p>" + "<p>A line.</p>" * 12},
+                {
+                    "type": "text/plain",
+                    "value": "Hello,\n\nthis is what happened this week.\n" + "A line of text. " * 12,
+                },
+                {
+                    "type": "text/html",
+                    "value": "<p>Hello,</p><p>this is what happened this week.</p>" + "<p>A line.</p>" * 12,
+                },
             ],
             "categories": ["digest"],
             "send_at": int(time.time()) + 3600,
@@ -64,12 +70,14 @@ def main() -> None:
     finally:
         bare.kill()
         bare.wait()
-    with service() as (host, real_port, key):
+    with service() as (host, real_port, key, _):
         accepted = measure(host, real_port, key, 1, CONNECTIONS)
-    with service() as (host, real_port, key):
+    with service() as (host, real_port, key, _):
         bulk = measure(host, real_port, key, 1000, 8)
     for name, load in (("parsed and answered only", parsed), ("accepted, durable", accepted)):
-        print(f"single sends, {name}: {load.rate:,.0f}/s, p50 {load.percentile(0.5):.1f} ms, p99 {load.percentile(0.99):.1f} ms")
+        print(
+            f"single sends, {name}: {load.rate:,.0f}/s, p50 {load.percentile(0.5):.1f} ms, p99 {load.percentile(0.99):.1f} ms"
+        )
     print(f"ratio accepted / parsed: {accepted.rate / parsed.rate:.2f} (aim 0.50)")
     print(f"1,000 personalizations a call, parsed only: {parsed_bulk.rate * 1000:,.0f} recipients/s")
     print(f"1,000 personalizations a call, durable: {bulk.rate * 1000:,.0f} recipients/s (aim 40,000)")

@@ -33,7 +33,9 @@ async def main() -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)
     host, port = listener.getsockname()
-    config = uvicorn.Config(answer, http="httptools", lifespan="off", access_log=False, log_config=None, server_header=False)
+    config = uvicorn.Config(
+        answer, http="httptools", lifespan="off", access_log=False, log_config=None, server_header=False
+    )
     sys.stdout.write(f"http://{host}:{port}\n")
     sys.stdout.flush()
     await uvicorn.Server(config).serve(sockets=[listener])

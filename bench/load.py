@@ -76,7 +76,9 @@ def request(host: str, key: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-async def run(host: str, port: int, data: bytes, *, connections: int, seconds: float | None = None, count: int | None = None) -> Load:
+async def run(
+    host: str, port: int, data: bytes, *, connections: int, seconds: float | None = None, count: int | None = None
+) -> Load:
     """Send ``data`` over and over for so long, or so many times."""
     load = Load(0, 0.0, [])
     started = time.perf_counter()

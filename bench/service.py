@@ -46,19 +46,22 @@ async def _set_up(folder: Path) -> str:
 
 
 @contextmanager
-def service(**settings: str) -> Iterator[tuple[str, int, str]]:
-    """(host, port, key) of a service that runs while the block does."""
+def service(**settings: str) -> Iterator[tuple[str, int, str, int]]:
+    """(host, port, key, process id) of a service that runs while the block does."""
     with tempfile.TemporaryDirectory(prefix="postclock-bench-") as name:
         folder = Path(name) / "data"
         key = asyncio.run(_set_up(folder))
         process = subprocess.Popen(
-            [sys.executable, "-m", "postclock", "serve"], env=environment(folder, **settings), stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "postclock", "serve"],
+            env=environment(folder, **settings),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
             host, _, port = line.strip().rpartition("/")[2].rpartition(":")
-            yield host, int(port), key
+            yield host, int(port), key, process.pid
         finally:
             process.terminate()
             process.wait(30)

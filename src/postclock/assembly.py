@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,7 +37,7 @@ from postclock.console.caught import Timing
 from postclock.console.inbox import inbox_routes
 from postclock.core.clock import Clock
 from postclock.core.errors import Conflict, PostclockError
-from postclock.core.ids import IdSource
+from postclock.core.ids import SEQUENCE_BITS, IdSource
 from postclock.courier.inbox import InboxCourier
 from postclock.courier.interface import Courier
 from postclock.courier.opening import open_session
@@ -72,9 +72,11 @@ from postclock.settings import Settings
 from postclock.store.inspection import Inspection
 from postclock.store.sqlite.backup import back_up
 from postclock.store.sqlite.inspect import inspect
-from postclock.store.sqlite.store import FILE, SqliteStore, open_alone, open_beside, open_store
+from postclock.store.sqlite.store import FILE, NOBODY, SqliteStore, open_alone, open_beside, open_store
 
 DEFAULT_TENANT: Final = "default"
+COMMAND_SEQUENCE: Final = (1 << SEQUENCE_BITS) - 64
+"""Commands share a node: each begins its ids somewhere below this, with room for the few that it makes."""
 RESTORED: Final = "overdue after a restore"
 GREET_SECONDS: Final = 10.0
 """Patience with each step of a relay's greeting, for somebody who waits at a terminal."""
@@ -208,7 +210,8 @@ def build_services(
     dns: str = "",
 ) -> Services:
     """The services over a store."""
-    ids = IdSource(clock, store.ledger.owner.node)
+    owner = store.ledger.owner
+    ids = IdSource(clock, owner.node, 0 if owner != NOBODY else int(entropy.jitter() * COMMAND_SEQUENCE))
     authenticator = Authenticator(store.accounts, clock)
     return Services(
         tenants=Tenants(store.accounts, clock, authenticator.forget),
@@ -251,7 +254,12 @@ def build_inbox(courier: Courier, store: SqliteStore) -> list[Route]:
 
 
 def build_api(
-    services: Services, store: SqliteStore, clock: Clock, metrics: Metrics, console: Sequence[BaseRoute] = ()
+    services: Services,
+    store: SqliteStore,
+    clock: Clock,
+    metrics: Metrics,
+    engine: Engine,
+    console: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """The ASGI app, with the routes of the console."""
     limits, intake = Limits(clock), Intake()
@@ -266,9 +274,6 @@ def build_api(
         *scope_endpoints(),
     )
 
-    async def ready() -> str | None:
-        return None if await store.is_ready() else "the store does not answer"
-
     hot = MailSend(
         authenticator=services.authenticator,
         limits=limits,
@@ -279,7 +284,7 @@ def build_api(
     )
     return build_app(
         [
-            *operation_routes(ready, metrics.registry),
+            *operation_routes(_readiness(store, engine), metrics.registry),
             openapi_route(endpoints),
             *endpoint_routes(endpoints, gate),
             *console,
@@ -289,14 +294,24 @@ def build_api(
     )
 
 
+def _readiness(store: SqliteStore, engine: Engine) -> Callable[[], Awaitable[str | None]]:
+    async def ready() -> str | None:
+        if engine.failure is not None:
+            return f"the engine ended: {engine.failure}"
+        return None if await store.is_ready() else "the store does not answer"
+
+    return ready
+
+
 def build_operations(house: House) -> ASGIApp:
     """What an engine without an API answers: /health, /ready and /metrics alone."""
     store = house.store
 
-    async def ready() -> str | None:
-        return None if await store.is_ready() else "the store does not answer"
-
-    return build_app(operation_routes(ready, house.metrics.registry), {}, failure_bodies={"/v3/": failure_body})
+    return build_app(
+        operation_routes(_readiness(store, house.engine), house.metrics.registry),
+        {},
+        failure_bodies={"/v3/": failure_body},
+    )
 
 
 def build(
@@ -333,7 +348,7 @@ def build(
         on_point=on_point,
         may_depart=disk.may_depart,
     )
-    app = build_api(services, store, clock, metrics, build_inbox(courier, store))
+    app = build_api(services, store, clock, metrics, engine, build_inbox(courier, store))
     return House(
         settings=settings,
         clock=clock,

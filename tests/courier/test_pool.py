@@ -329,4 +329,4 @@ async def test_a_cancelled_opening_gives_its_place_back() -> None:
 
 def test_limits_have_defaults() -> None:
     """Sixteen connections, a thousand messages each, a minute idle."""
-    assert PoolLimits() == PoolLimits(connections=16, messages=1_000, idle=60.0)
+    assert PoolLimits() == PoolLimits(connections=32, messages=1_000, idle=60.0)

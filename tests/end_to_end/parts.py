@@ -74,21 +74,21 @@ class Caller:
         """Close the connections."""
         self.http.close()
 
-    def post(self, path: str, body: Any = None, *, status: int = 200, headers: dict[str, str] | None = None) -> Any:
+    def post(self, path: str, body: Any = None, *, code: int = 200, headers: dict[str, str] | None = None) -> Any:
         """POST; the answer's JSON."""
         answer = self.http.post(path, json=body, headers=headers)
-        assert answer.status_code == status, (path, answer.status_code, answer.text)
+        assert answer.status_code == code, (path, answer.status_code, answer.text[:500])
         return answer.json() if answer.content else None
 
-    def get(self, path: str, *, status: int = 200, **query: str | int) -> Any:
+    def get(self, path: str, *, code: int = 200, **query: str | int) -> Any:
         """GET; the answer's JSON."""
         answer = self.http.get(path, params=query)
-        assert answer.status_code == status, (path, answer.status_code, answer.text)
+        assert answer.status_code == code, (path, answer.status_code, answer.text[:500])
         return answer.json()
 
     def send(self, body: dict[str, Any], *, headers: dict[str, str] | None = None) -> list[str]:
         """The ids of the messages a call became."""
-        answer = self.post("/v3/mail/send", body, status=202, headers=headers)
+        answer = self.post("/v3/mail/send", body, code=202, headers=headers)
         return [answer["message_id"]] if "message_id" in answer else list(answer["message_ids"])
 
     def detail(self, ident: str) -> Any:
@@ -123,7 +123,7 @@ class Caller:
 
     def batch(self) -> str:
         """A new batch."""
-        return str(self.post("/v3/mail/batch", status=201)["batch_id"])
+        return str(self.post("/v3/mail/batch", code=201)["batch_id"])
 
     def batch_status(self, batch: str) -> Any:
         """Its aggregate status; the eight counts add up in every answer."""

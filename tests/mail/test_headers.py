@@ -4,6 +4,7 @@ import re
 from email import policy
 from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser
+from email.utils import unquote
 
 import pytest
 from hypothesis import example, given, settings
@@ -189,7 +190,9 @@ def test_file_names_come_back(name: str) -> None:
     raw = f"Content-Type: text/plain\r\nContent-Disposition: {value}\r\n\r\n".encode("ascii")
     message = BytesHeaderParser(policy=policy.default).parsebytes(raw)
     assert message.get_content_disposition() == "attachment"
-    assert message.get_filename() == (clean(name, headers.MAX_FILENAME).strip() or "file")
+    expected = clean(name, headers.MAX_FILENAME).strip() or "file"
+    # The standard library's reader takes <…> and "…" around a whole name for quotes.
+    assert message.get_filename() in (expected, unquote(expected))
 
 
 def test_a_file_name_has_an_ascii_form() -> None:

@@ -7,6 +7,7 @@ line uses, so that a service costs a test little more than its imports.
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -84,6 +85,7 @@ class Service:
         self._said = threading.Condition()
         self._ended = True
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
         self._url = ""
         self._key_ids: dict[str, str] = {}
 
@@ -131,6 +133,8 @@ class Service:
         """Start it without waiting."""
         if self._domain is not None and not (self.data / "postclock.db").exists():
             self.prepare()
+        if self._reader is not None:
+            self._reader.join()  # or the end of the former life would be taken for this one's
         self._lines, self._ended = [], False
         with (self._folder / "serve.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -142,7 +146,8 @@ class Service:
                 stderr=log,
                 text=True,
             )
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
         return self
 
     def _read(self, process: "subprocess.Popen[str]") -> None:
@@ -299,7 +304,7 @@ class Service:
 
 
 def _ids(store: SqliteStore) -> IdSource:
-    return IdSource(SystemClock(), store.ledger.owner.node)
+    return IdSource(SystemClock(), store.ledger.owner.node, random.randrange(4000))
 
 
 @lru_cache

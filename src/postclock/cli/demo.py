@@ -16,7 +16,8 @@ async def prepare_demo(house: House, url: str) -> str:
     await house.services.domains.add(tenant.id, DOMAIN, trusted=True)
     path = house.settings.data / FILE
     secret = path.read_text("ascii").strip() if path.exists() else ""
-    if not secret or await house.store.accounts.find_key(hash_of(secret)) is None:
+    known = await house.store.accounts.find_key(hash_of(secret)) if secret else None
+    if known is None or known[0].revoked_at is not None:
         made = await house.services.keys.make(
             tenant, name="demo", dialect="scaisend", environment="live", scopes=[str(s) for s in sorted(ALL_SCOPES)]
         )

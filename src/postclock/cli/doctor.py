@@ -72,7 +72,7 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
 async def _look(settings: Settings, clock: Clock) -> list[Finding]:
     wall, hand = clock.now_ms(), clock.monotonic()
     found = inspect_data(settings, thorough=True)
-    usable = found.there and found.trouble is None and found.fits
+    usable = found.there and found.trouble is None and not found.faults and found.fits
     findings = [
         *check_folder(settings),
         check_disk(settings, clock),

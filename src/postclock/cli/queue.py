@@ -16,7 +16,7 @@ app = typer.Typer(help="What waits; parked mail let go or failed.")
 SHOWN: Final = 20
 """Parked mails that a person is shown: enough to see what they are."""
 
-Idents = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Messages (msg_...).")]
+Idents = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Messages (msg_...).")]
 Reason = Annotated[str | None, typer.Option("--reason", metavar="R", help="Only what was parked for this reason.")]
 Everything = Annotated[bool, typer.Option("--all", help="Everything that is parked.")]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from postclock.assembly import (
 from postclock.cli.command import AsJson, Config, settings_of, told
 from postclock.cli.demo import prepare_demo
 from postclock.cli.output import say
+from postclock.core.errors import PostclockError
 from postclock.engine.points import POINTS
 from postclock.runtime.log import get_logger
 from postclock.settings import Settings, url_of
@@ -62,6 +64,10 @@ def serve(
             runner.run(_serve(settings, only, demo=demo, die_at=die_at, as_json=as_json))
 
 
+class EngineEnded(PostclockError):
+    """Without its engine the process is no use: it ends, and whoever watches it starts it again."""
+
+
 class _Server(uvicorn.Server):
     """uvicorn without signal handlers of its own: the process has one plan for stopping."""
 
@@ -70,13 +76,24 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _calm_the_collector() -> None:
+    """What lives as long as the process is not looked at again; the rest less often: a large call makes no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 async def _serve(settings: Settings, only: Part | None, *, demo: bool, die_at: str | None, as_json: bool) -> None:
-    listener = _listen(settings)
-    host, port = listener.getsockname()[:2]
-    url = url_of(host, port)
-    if settings.listen[1] == 0 and settings.public_url.endswith(":0"):
-        settings = msgspec.structs.replace(settings, public_url=url)
-    house = build(settings, die_at=die_at)
+    with _listen(settings) as listener:
+        url = url_of(*listener.getsockname()[:2])
+        if settings.listen[1] == 0 and settings.public_url.endswith(":0"):
+            settings = msgspec.structs.replace(settings, public_url=url)
+        await _serve_on(listener, url, build(settings, die_at=die_at), only, demo=demo, as_json=as_json)
+
+
+async def _serve_on(
+    listener: socket.socket, url: str, house: House, only: Part | None, *, demo: bool, as_json: bool
+) -> None:
     try:
         await check_key(house.store, house.seal)
         await ensure_default(house.services)
@@ -99,9 +116,10 @@ async def _run(
         )
     )  # fmt: skip
     loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    house.engine.on_failure = lambda: loop.call_soon_threadsafe(stopping.set)
     if only is not Part.api:
         await loop.run_in_executor(None, house.engine.start)
-    stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     listener.listen(BACKLOG)  # whoever reads "listens on" may connect at once
@@ -115,6 +133,8 @@ async def _run(
         await loop.run_in_executor(None, house.engine.stop)
         flushing.cancel()
     await house.services.authenticator.flush_used()
+    if house.engine.failure is not None:
+        raise EngineEnded(f"the engine ended by itself: {house.engine.failure}")
 
 
 async def _flush(house: House) -> None:
@@ -137,6 +157,7 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         listener.bind((host, port))
     except OSError as error:
+        listener.close()
         raise CannotStart(f"cannot listen on {host}:{port}: {error.strerror} (POSTCLOCK_LISTEN)") from error
     listener.listen(BACKLOG)  # from here on callers wait in the queue instead of being refused
     listener.setblocking(False)

@@ -25,7 +25,7 @@ _ATOM: Final = re.compile(r"[^\x00-\x20\x7f-\x9f()<>\[\]:;@\\,.\"\u2028\u2029\s]
 _QUOTED: Final = re.compile(r'"(?:[^\x00-\x1f\x7f-\x9f"\\\u2028\u2029]|\\[\x20-\x7e])*"')
 
 
-class Mailbox(msgspec.Struct, frozen=True, array_like=True):
+class Mailbox(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An address with the display name that stands before it (empty when there is none)."""
 
     email: str

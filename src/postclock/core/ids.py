@@ -27,16 +27,18 @@ _WEEK_CHARS: Final = 3
 class IdSource:
     """Makes ids for one process; called from one thread.
 
-    A clock that goes back does not make an id twice: the source goes on from the last millisecond it used.
+    A clock that goes back does not make an id twice: the source goes on from the last millisecond it used. ``first`` is where
+    the sequence begins in each millisecond: chosen by chance, it keeps commands apart that share a node and a moment.
     """
 
-    def __init__(self, clock: Clock, node: int) -> None:
+    def __init__(self, clock: Clock, node: int, first: int = 0) -> None:
         if not 0 <= node <= MAX_NODE:
             raise ValueError(f"node must be 0 to {MAX_NODE}, not {node}")
         self._clock = clock
         self._node = node << SEQUENCE_BITS
+        self._first = first
         self._last = 0
-        self._sequence = 0
+        self._sequence = first
 
     def next(self) -> int:
         """One new id."""
@@ -47,10 +49,10 @@ class IdSource:
         out: list[int] = []
         ms = max(self._clock.now_ms() - EPOCH_MS, self._last)
         if ms > self._last:
-            self._last, self._sequence = ms, 0
+            self._last, self._sequence = ms, self._first
         while len(out) < n:
             if self._sequence >> SEQUENCE_BITS:
-                self._last, self._sequence = self._last + 1, 0
+                self._last, self._sequence = self._last + 1, self._first
             base = (self._last << (NODE_BITS + SEQUENCE_BITS)) | self._node
             room = min(n - len(out), (1 << SEQUENCE_BITS) - self._sequence)
             out.extend(range(base + self._sequence, base + self._sequence + room))

@@ -1,6 +1,7 @@
 """A message from the caller's hand to the composer: what a submission says, and what each personalization adds.
 
-These are the stored shapes as well: the store keeps them as MessagePack, so a new field needs a default.
+These are the stored shapes as well: the store keeps them as MessagePack, so a new field needs a default. They hold no cycles,
+so the garbage collector need not look at them (a call may make tens of thousands).
 """
 
 from typing import Any, Literal
@@ -14,14 +15,14 @@ UncertainPolicy = Literal["resend", "hold", "assume_sent"]
 Mode = Literal["live", "test"]
 
 
-class Content(msgspec.Struct, frozen=True, array_like=True):
+class Content(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One body: ``type`` is a MIME type such as ``text/plain``."""
 
     type: str
     value: str
 
 
-class Attachment(msgspec.Struct, frozen=True, array_like=True):
+class Attachment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A file that goes with the mail; its bytes lie in the store's blobs under the SHA-256 (hex)."""
 
     sha256: str
@@ -32,14 +33,14 @@ class Attachment(msgspec.Struct, frozen=True, array_like=True):
     content_id: str = ""
 
 
-class Footer(msgspec.Struct, frozen=True, array_like=True):
+class Footer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What ``mail_settings.footer`` appends to each body."""
 
     text: str = ""
     html: str = ""
 
 
-class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the messages of one accepted call share."""
 
     from_: Mailbox
@@ -61,7 +62,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bypass: tuple[str, ...] = ()
 
 
-class Recipient(msgspec.Struct, frozen=True, array_like=True):
+class Recipient(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One recipient of one message."""
 
     kind: RecipientKind
@@ -69,7 +70,7 @@ class Recipient(msgspec.Struct, frozen=True, array_like=True):
     name: str = ""
 
 
-class Personalization(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Personalization(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What one message adds to its submission. ``headers`` and the maps here win over the submission's, key by key."""
 
     recipients: tuple[Recipient, ...]

@@ -23,7 +23,7 @@ BACKOFF_MOST: Final = 60.0
 class PoolLimits:
     """How many connections a host gets, how many messages each of them, and after how many idle seconds one is closed."""
 
-    connections: int = 16
+    connections: int = 32
     messages: int = 1_000
     idle: float = 60.0
     goodbye: float = 5.0

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from postclock.core.errors import Busy
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -23,7 +25,9 @@ class Coalescer(Generic[T, R]):
         self._done = asyncio.Event()
 
     async def put(self, item: T) -> R:
-        """The item's own answer, or the group's error."""
+        """The item's own answer, or the group's error. Raises Busy when closed: nobody would answer any more."""
+        if self._done.is_set():
+            raise Busy("the engine has stopped")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._some.set()

@@ -47,6 +47,12 @@ class Contexts:
         self._known.move_to_end(tenant)
         return found
 
+    def outdate(self, tenant: int, revision: int) -> None:
+        """Forget what was read at ``revision``: it is no longer so. Something newer stays."""
+        found = self._known.get(tenant)
+        if found is not None and found.revision <= revision:
+            del self._known[tenant]
+
     async def refresh(self, tenant: int) -> Context:
         """The tenant's context as it is now."""
         raw = await self._ledger.context(tenant)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from postclock.core.clock import Clock
@@ -10,17 +11,16 @@ from postclock.courier.interface import Connection, Courier, Envelope, HostUnava
 from postclock.courier.return_path import ReturnPath
 from postclock.engine import outcomes
 from postclock.engine.coalesce import Coalescer
-from postclock.engine.contexts import Contexts
 from postclock.engine.flow import Flow
 from postclock.engine.points import OnPoint
 from postclock.engine.prepare import Prepared, Refused
-from postclock.engine.scheduler import Scheduler
+from postclock.engine.scheduler import LAST_TRIES, PAUSE_MS, Scheduler
 from postclock.engine.settings import EngineSettings
 from postclock.runtime.entropy import Entropy
 from postclock.runtime.log import get_logger
 from postclock.runtime.metrics import Metrics
 from postclock.store.interface import Ledger
-from postclock.store.records import POLICIES, Claimed, Departed, Departure, Held, PendingRecipient, Result
+from postclock.store.records import Claimed, Departed, Departure, Held, Result
 
 DEPARTURES: Final = 100
 RECORDS: Final = 500
@@ -40,7 +40,6 @@ class Delivery:
         clock: Clock,
         entropy: Entropy,
         settings: EngineSettings,
-        contexts: Contexts,
         flow: Flow,
         scheduler: Scheduler,
         return_path: ReturnPath,
@@ -53,7 +52,6 @@ class Delivery:
         self._clock = clock
         self._entropy = entropy
         self._settings = settings
-        self._contexts = contexts
         self._flow = flow
         self._scheduler = scheduler
         self._return_path = return_path
@@ -63,6 +61,9 @@ class Delivery:
         self.departures: Coalescer[Departure, Departed | Held] = Coalescer(self._depart_group, DEPARTURES)
         self.records: Coalescer[Result, str] = Coalescer(self._record_group, RECORDS)
         self._talking: set[Connection] = set()
+        self._asking: set[asyncio.Task[object]] = set()
+        """Workers that wait for a connection."""
+        self._recalled: set[asyncio.Task[object]] = set()
         self.stopping = False
         self._quiet = asyncio.Event()
         self._busy = 0
@@ -74,11 +75,15 @@ class Delivery:
         return await self._ledger.depart(items, self._clock.now_ms())
 
     async def _record_group(self, results: Sequence[Result]) -> Sequence[str]:
+        tries = 0
         while True:
             try:
                 words = await self._ledger.record(results, self._clock.now_ms())
             except Busy as busy:
                 _log.error("results wait for the store", waiting=len(results), reason=str(busy))
+                tries += 1
+                if self.stopping and tries >= LAST_TRIES:
+                    raise  # the next start finds them departed without a result: uncertain
                 await self._clock.sleep(PAUSE)
             else:
                 self._on_point("recorded")
@@ -91,7 +96,7 @@ class Delivery:
             try:
                 await self._one(prepared)
             except Exception:  # noqa: BLE001
-                # A fault of ours must not stop the other mail; the claim stays, and the next start (or a person) rescues it.
+                # A fault of ours must not stop the other mail; the claim stays, and the next start rescues it.
                 _log.exception("a run failed", message_id=prepared.claimed.message)
                 self._flow.leave(prepared.claimed.lane)
             finally:
@@ -104,9 +109,12 @@ class Delivery:
         c = prepared.claimed
         route = self._courier.route(prepared.domain)
         try:
-            connection = await self._courier.acquire(route)
+            connection = await self._connection(route)
         except HostUnavailable as trouble:
             await self._host_trouble(c, trouble)
+            return
+        if connection is None:
+            await self._scheduler.give_back([c])
             return
         self._talking.add(connection)
         try:
@@ -117,12 +125,28 @@ class Delivery:
         if result is not None:
             await self._record(c, result)
 
+    async def _connection(self, route: str) -> Connection | None:
+        """A connection; None when the engine stops meanwhile (opening one may take minutes)."""
+        if self._stops():
+            return None
+        task = asyncio.current_task()
+        assert task is not None
+        self._asking.add(task)
+        try:
+            return await self._courier.acquire(route)
+        except asyncio.CancelledError:
+            if task not in self._recalled or task.uncancel():
+                raise
+            return None
+        finally:
+            self._asking.discard(task)
+
     async def _host_trouble(self, c: Claimed, trouble: HostUnavailable) -> None:
         if self._stops():
             await self._scheduler.give_back([c])
             return
         if trouble.retry_at_ms is not None:
-            self._scheduler.paused_until_ms = max(self._scheduler.paused_until_ms, trouble.retry_at_ms)
+            self._scheduler.pause(trouble.retry_at_ms - self._clock.now_ms())
         now = self._clock.now_ms()
         await self._record(
             c, outcomes.of_host(c, trouble, now=now, jitter=self._entropy.jitter(), settings=self._settings)
@@ -131,8 +155,11 @@ class Delivery:
     async def _depart_and_talk(self, prepared: Prepared, connection: Connection) -> Result | None:
         """The result of the run; None when it did not depart."""
         c = prepared.claimed
-        if self._stops() or not self._may_depart():
+        if self._stops():
             await self._scheduler.give_back([c])
+            return None
+        if not self._may_depart():
+            await self._not_now(c)
             return None
         try:
             answer = await self.departures.put(
@@ -145,7 +172,7 @@ class Delivery:
                 )
             )
         except Busy:
-            await self._scheduler.give_back([c])
+            await self._not_now(c)
             return None
         if isinstance(answer, Held):
             await self._held(prepared, answer)
@@ -156,14 +183,21 @@ class Delivery:
             self._metrics.lateness.observe(max(0, answer.at - c.due_at) / 1000)
         return await self._talk(prepared, connection, answer)
 
+    async def _not_now(self, c: Claimed) -> None:
+        # Without the pause it would be claimed again at once, and each round costs writes the disk may have no room for.
+        self._scheduler.pause(PAUSE_MS)
+        await self._scheduler.give_back([c])
+
     async def _held(self, prepared: Prepared, answer: Held) -> None:
         self._metrics.held.labels(answer.why).inc()
         match answer.why:
             case "stale":
-                await self._scheduler.again(prepared.claimed)
+                self._scheduler.again(prepared)
             case "early":
-                self._flow.weigh(len(prepared.content))
-                await self._flow.add(prepared)
+                if self._flow.add(prepared):
+                    self._flow.weigh(len(prepared.content))
+                else:
+                    await self._scheduler.give_back([prepared.claimed])
             case _:  # gone, settled, parked: the row is somebody else's now
                 self._flow.leave(prepared.claimed.lane)
 
@@ -171,26 +205,41 @@ class Delivery:
         c = prepared.claimed
         if self._stops():
             return outcomes.of_abort(c, departed.at)
-        sent_to: list[PendingRecipient] = [r for r in c.recipients if r.n not in departed.dropped]
+        sent_to = [r for r in c.recipients if r.n not in departed.dropped]
+        accident = partial(
+            outcomes.of_accident, c, sent_to, departed_at=departed.at, jitter=self._entropy.jitter(), settings=self._settings
+        )  # fmt: skip
         domain = self._settings.return_domain or prepared.domain
-        envelope = Envelope(
-            mail_from=self._return_path.make(c.message, c.id, domain),
-            recipients=tuple(prepared.wire[r.n] for r in sent_to),
-            size=len(prepared.content),
-            smtputf8=prepared.smtputf8,
-        )
-        delivery = await connection.deliver(envelope, prepared.content, self._on_point)
+        try:
+            envelope = Envelope(
+                mail_from=self._return_path.make(c.message, c.id, domain),
+                recipients=tuple(prepared.wire[r.n] for r in sent_to),
+                size=len(prepared.content),
+                smtputf8=prepared.smtputf8,
+            )
+        except ValueError as error:
+            return accident(f"no envelope: {error}", now=self._clock.now_ms())
+        try:
+            delivery = await connection.deliver(envelope, prepared.content, self._on_point)
+        except Exception as fault:  # noqa: BLE001  (ours: whatever it is, the run has a result)
+            _log.exception("a conversation failed", message_id=c.message)
+            connection.abort()
+            delivery = outcomes.broken_off(
+                len(sent_to), type(fault).__name__, dot_sent=connection.dot_sent, now=self._clock.now_ms()
+            )
         if self._stops() and not delivery.dot_sent and all(o.state == "deferred" for o in delivery.outcomes):
             return outcomes.of_abort(c, departed.at)
-        context = await self._contexts.get(c.tenant)
         return outcomes.of_delivery(
             c, sent_to, delivery, departed_at=departed.at, now=self._clock.now_ms(), jitter=self._entropy.jitter(), settings=self._settings,
-            policy=POLICIES.get(c.policy) or context.settings.uncertain,
+            policy=prepared.uncertain,
         )  # fmt: skip
 
     async def refuse(self, refused: Refused) -> None:
         """Record a mail that cannot be made."""
-        await self._record(refused.claimed, outcomes.of_refusal(refused))
+        result = outcomes.of_refusal(
+            refused, now=self._clock.now_ms(), jitter=self._entropy.jitter(), settings=self._settings
+        )
+        await self._record(refused.claimed, result)
 
     async def _record(self, c: Claimed, result: Result) -> None:
         for r in result.results:
@@ -202,6 +251,9 @@ class Delivery:
 
     async def stop(self, grace_seconds: float) -> None:
         """What has not passed the final dot is aborted; what has may finish within the grace. ``stopping`` is set before."""
+        self._recalled = set(self._asking)
+        for task in self._recalled:
+            task.cancel()
         for connection in tuple(self._talking):
             if not connection.dot_sent:
                 connection.abort()

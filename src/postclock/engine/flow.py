@@ -15,7 +15,9 @@ from postclock.engine.prepare import Prepared
 
 LANES: Final = (0, 1, 2)
 KEPT: Final = 0.15
-"""The part of the room kept for each lane."""
+"""The part of the room kept for each lane; the rest is shared."""
+URGENT_OCTETS: Final = 1.25
+"""Lane 0 may fill so much of the octets: large bulk mail must not keep a password reset from being made."""
 REFILL: Final = 100
 """A crowded lane claims again when it has so much room: many small claims would cost a commit each."""
 TURNS: Final = (0, 0, 1, 0, 1, 2)
@@ -37,11 +39,13 @@ class Flow:
         self._sequence = 0
         self._ready: tuple[deque[Prepared], ...] = (deque(), deque(), deque())
         self._turn = 0
-        self._some = asyncio.Condition()
+        self._some = asyncio.Semaphore(0)
+        """As many as lie ready."""
         self._early_changed = asyncio.Event()
         self._crowded: set[int] = set()
+        self._too_heavy = False
         self.on_room: Callable[[], None] = lambda: None
-        """Called when a lane that was crowded has room again."""
+        """Called when a lane that was crowded has room again, or octets that were too many have gone."""
         self.closed = False
         self.held = False
         """Scheduled mail does not leave: a forward clock jump is being watched."""
@@ -51,18 +55,31 @@ class Flow:
     def room_to_claim(self, lane: int) -> int:
         """How many more may be claimed in a lane now; 0 while it is crowded, and ``on_room`` tells when it is no longer."""
         room = self._room_of(lane)
-        if room < min(REFILL, self._in[lane]):
+        if room < max(1, min(REFILL, self._in[lane])):
             self._crowded.add(lane)
             return 0
-        if not room:
-            self._crowded.add(lane)
         return room
 
     def _room_of(self, lane: int) -> int:
-        if self._bytes >= self._room_bytes:
+        if self._is_full(lane):
             return 0
-        kept_for_others = int(self._room * KEPT) * (len(LANES) - 1)
-        return max(0, min(self._room - kept_for_others - self._in[lane], self._room - sum(self._in)))
+        kept = int(self._room * KEPT)
+        shared = self._room - kept * len(LANES) - sum(max(0, n - kept) for n in self._in)
+        return max(0, kept - self._in[lane]) + max(0, shared)
+
+    def _is_full(self, lane: int) -> bool:
+        return self._bytes >= self._room_bytes * (1 if lane else URGENT_OCTETS)
+
+    def is_too_heavy(self, lane: int) -> bool:
+        """Whether nothing more may be prepared in a lane now; when it is so, ``on_room`` tells when it no longer is."""
+        full = self._is_full(lane)
+        self._too_heavy = self._too_heavy or full
+        return full
+
+    @property
+    def octets(self) -> int:
+        """Octets of prepared mail inside."""
+        return self._bytes
 
     @property
     def inside(self) -> int:
@@ -85,56 +102,64 @@ class Flow:
             self._look_for_room()
 
     def _look_for_room(self) -> None:
-        if not self._crowded:
+        if not self._crowded and not self._too_heavy:
             return
         roomy = {lane for lane in self._crowded if self._room_of(lane) >= max(1, min(REFILL, self._in[lane]))}
-        if roomy:
+        lighter = self._too_heavy and not self._is_full(1)
+        if roomy or lighter:
             self._crowded -= roomy
+            self._too_heavy = self._too_heavy and not lighter
             self.on_room()
 
-    async def add(self, prepared: Prepared) -> None:
-        """A mail is prepared: it goes to the workers at its time."""
+    def add(self, prepared: Prepared) -> bool:
+        """A mail is prepared: it goes to the workers at its time. False when the flow is closed: it is to be given back."""
+        if self.closed:
+            return False
         start = prepared.claimed.start_at
-        self.look()
-        if start > self._clock.now_ms() or self._is_held(prepared):
-            self._sequence += 1
-            heapq.heappush(self._early, (start, self._sequence, prepared))
+        now = self._looked()
+        if start > now or self._is_held(prepared):
+            self._wait(prepared)
             if self._early[0][2] is prepared:
                 self._early_changed.set()
         else:
-            await self._offer(prepared)
+            self._offer(prepared)
+        return True
+
+    def _looked(self) -> int:
+        # The time is read first: a clock that jumps right after it is not believed, one that jumped before it is seen.
+        now = self._clock.now_ms()
+        self.look()
+        return now
+
+    def _wait(self, prepared: Prepared) -> None:
+        self._sequence += 1
+        heapq.heappush(self._early, (prepared.claimed.start_at, self._sequence, prepared))
 
     def _is_held(self, prepared: Prepared) -> bool:
         return prepared.claimed.lane != 0 and self.held
 
-    async def _offer(self, prepared: Prepared) -> None:
-        async with self._some:
-            self._ready[prepared.claimed.lane].append(prepared)
-            self._some.notify()
+    def _offer(self, prepared: Prepared) -> None:
+        self._ready[prepared.claimed.lane].append(prepared)
+        self._some.release()
 
     async def take(self) -> Prepared | None:
         """The next mail to depart; None when the flow is closed."""
-        async with self._some:
-            while not self.closed:
-                first = TURNS[self._turn % len(TURNS)]
-                self._turn += 1
-                for lane in (first, *LANES):
-                    if self._ready[lane]:
-                        return self._ready[lane].popleft()
-                await self._some.wait()
+        await self._some.acquire()
+        if self.closed:
+            self._some.release()  # for whoever else waits here
             return None
+        first = TURNS[self._turn % len(TURNS)]
+        self._turn += 1
+        return next(self._ready[lane].popleft() for lane in (first, *LANES) if self._ready[lane])
 
     async def run_gate(self) -> None:
         """Let mail through at its time, on the millisecond; a loop of the supervisor."""
         while not self.closed:
-            if self._early:
-                self.look()
-            now = self._clock.now_ms()
-            while self._early and self._early[0][0] <= now and not self._is_held(self._early[0][2]):
-                await self._offer(heapq.heappop(self._early)[2])
+            self._let_through()
             wait = NAP
-            if self._early and not self.held:
-                wait = min(NAP, max((self._early[0][0] - now) / 1000, 0.0005))
+            first = self._next_start()
+            if first is not None:
+                wait = min(NAP, max((first - self._clock.now_ms()) / 1000, 0.0005))
             self._early_changed.clear()
             try:
                 async with asyncio.timeout(wait):
@@ -142,11 +167,37 @@ class Flow:
             except TimeoutError:
                 continue
 
+    def _let_through(self) -> None:
+        if not self._early:
+            return
+        now = self._looked()
+        back = []
+        while self._early and self._early[0][0] <= now:
+            prepared = heapq.heappop(self._early)[2]
+            if self._is_held(prepared):
+                back.append(prepared)
+            else:
+                self._offer(prepared)
+        for prepared in back:
+            self._wait(prepared)
+
+    def _next_start(self) -> int | None:
+        if not self.held:
+            return self._early[0][0] if self._early else None
+        return min((start for start, _, p in self._early if not self._is_held(p)), default=None)
+
+    def pull(self, beyond_ms: int) -> list[Prepared]:
+        """Take out what starts later than that: the clock went back, and it must not fill the room for so long."""
+        far = [p for start, _, p in self._early if start > beyond_ms]
+        self._early = [entry for entry in self._early if entry[0] <= beyond_ms]
+        heapq.heapify(self._early)
+        return far
+
     def wake(self) -> None:
         """The clock was moved, or a hold was set: look again."""
         self._early_changed.set()
 
-    async def close(self) -> list[Prepared]:
+    def close(self) -> list[Prepared]:
         """Nothing leaves any more; what was prepared and did not go."""
         self.closed = True
         left = [p for lane in self._ready for p in lane] + [p for _, _, p in self._early]
@@ -154,6 +205,5 @@ class Flow:
             lane.clear()
         self._early.clear()
         self._early_changed.set()
-        async with self._some:
-            self._some.notify_all()
+        self._some.release()
         return left

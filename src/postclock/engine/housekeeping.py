@@ -17,7 +17,7 @@ _log = get_logger("housekeeping")
 
 
 class Housekeeping:
-    """Loops of the supervisor; ``flush`` notes when keys were last used."""
+    """Loops of the supervisor; ``lost`` is called when another has ended this process's life in the store."""
 
     def __init__(self, ledger: Ledger, clock: Clock, settings: EngineSettings, lost: Callable[[], None]) -> None:
         self._ledger = ledger
@@ -67,5 +67,7 @@ class Housekeeping:
             return await step()
         except Busy as busy:
             _log.warning("housekeeping waits for the store", reason=str(busy))
-            await self._clock.sleep(BEAT_SECONDS)
-            return True
+        except Exception:  # noqa: BLE001  (a fault of ours: it must not stop the mail)
+            _log.exception("housekeeping failed")
+        await self._clock.sleep(BEAT_SECONDS)
+        return True

@@ -1,9 +1,11 @@
 """From what a server said to what is recorded: one Result per run, with the time of the next attempt or the giving up."""
 
+from collections.abc import Sequence
+
 from postclock.core.backoff import is_given_up, next_attempt
 from postclock.core.lifecycle import RecipientState
 from postclock.core.message import UncertainPolicy
-from postclock.core.outcome import Outcome
+from postclock.core.outcome import Outcome, Phase, Trouble, broken
 from postclock.core.reply import bounce_type
 from postclock.courier.interface import Delivery, HostUnavailable
 from postclock.engine.prepare import Refused
@@ -13,7 +15,7 @@ from postclock.store.records import Claimed, PendingRecipient, RecipientResult, 
 
 def of_delivery(
     claimed: Claimed,
-    sent_to: list[PendingRecipient],
+    sent_to: Sequence[PendingRecipient],
     delivery: Delivery,
     *,
     departed_at: int,
@@ -23,14 +25,17 @@ def of_delivery(
     policy: UncertainPolicy,
 ) -> Result:
     """The result of a conversation."""
-    retry_at = next_attempt(now, claimed.deferrals, jitter)
+    hosts_fault = all(o.host_trouble for o in delivery.outcomes)
+    retry_at = next_attempt(now, 0 if hosts_fault else claimed.deferrals, jitter)
+    if any(o.state == "uncertain" for o in delivery.outcomes):
+        again_at = max(now, departed_at + settings.uncertain_wait_ms)
+        # Only a recipient that was deferred beside it brings the schedule of deferrals in.
+        retry_at = max(retry_at, again_at) if any(o.state == "deferred" for o in delivery.outcomes) else again_at
     given_up = is_given_up(claimed.tried_at, retry_at, settings.give_up_after_ms)
     results = tuple(
-        _recipient(r, o, given_up=given_up, settings=settings) for r, o in zip(sent_to, delivery.outcomes, strict=True)
+        _recipient(r, o, given_up=given_up, policy=policy, settings=settings)
+        for r, o in zip(sent_to, delivery.outcomes, strict=True)
     )
-    uncertain = any(r.state is RecipientState.uncertain for r in results)
-    if uncertain:
-        retry_at = max(retry_at, departed_at + settings.uncertain_wait_ms)
     return Result(
         claimed=claimed,
         departed_at=departed_at,
@@ -40,10 +45,26 @@ def of_delivery(
         data_at=delivery.data_at_ms,
         policy=policy,
         host=delivery.host,
+        reason=delivery.outcomes[0].text if hosts_fault else None,
     )
 
 
-def _recipient(r: PendingRecipient, o: Outcome, *, given_up: bool, settings: EngineSettings) -> RecipientResult:
+def broken_off(recipients: int, why: str, *, dot_sent: bool, now: int) -> Delivery:
+    """What is known when a fault of ours ended a conversation."""
+    phase = Phase.DOT if dot_sent else Phase.BODY
+    return Delivery(
+        outcomes=(broken(phase, Trouble.ABORTED, why),) * recipients,
+        reply=None,
+        data_at_ms=None,
+        replied_at_ms=now,
+        host="",
+        dot_sent=dot_sent,
+    )
+
+
+def _recipient(
+    r: PendingRecipient, o: Outcome, *, given_up: bool, policy: UncertainPolicy, settings: EngineSettings
+) -> RecipientResult:
     code = 0 if o.reply is None else o.reply.code
     enhanced = "" if o.reply is None else o.reply.enhanced or ""
     match o.state:
@@ -54,6 +75,10 @@ def _recipient(r: PendingRecipient, o: Outcome, *, given_up: bool, settings: Eng
             kind = "" if o.reply is None else bounce_type(o.reply)
             event = "blocked" if kind == "block" else "bounce"
             return RecipientResult(r.n, r.address, RecipientState.bounced, o.text, code, event, kind, enhanced)
+        case "uncertain" if given_up and policy == "resend":
+            # A server that breaks off after every final dot may have taken them all: at some time enough were sent.
+            reply = f"given up, may already have been delivered: {o.text}"
+            return RecipientResult(r.n, r.address, RecipientState.given_up, reply, code, enhanced=enhanced)
         case "uncertain":
             return RecipientResult(r.n, r.address, RecipientState.uncertain, o.text, code, enhanced=enhanced)
         case _ if given_up:
@@ -80,14 +105,38 @@ def of_host(claimed: Claimed, trouble: HostUnavailable, *, now: int, jitter: flo
     )
 
 
-def of_refusal(refused: Refused) -> Result:
-    """The result when the mail cannot be made."""
+def of_refusal(refused: Refused, *, now: int, jitter: float, settings: EngineSettings) -> Result:
+    """The result when the mail cannot be made; by a fault of ours it waits and is tried again, like any deferral."""
     c = refused.claimed
+    if refused.later:
+        return of_accident(c, c.recipients, refused.reason, departed_at=None, now=now, jitter=jitter, settings=settings)
     return Result(
         claimed=c,
         departed_at=None,
         results=tuple(RecipientResult(r.n, r.address, RecipientState.given_up, refused.reason) for r in c.recipients),
         reason=refused.reason,
+    )
+
+
+def of_accident(
+    claimed: Claimed,
+    pending: Sequence[PendingRecipient],
+    reason: str,
+    *,
+    departed_at: int | None,
+    now: int,
+    jitter: float,
+    settings: EngineSettings,
+) -> Result:
+    """The result when a fault of ours ended the run before the final dot: the mail is tried again by the schedule."""
+    retry_at = next_attempt(now, claimed.deferrals, jitter)
+    given_up = is_given_up(claimed.tried_at, retry_at, settings.give_up_after_ms)
+    state = RecipientState.given_up if given_up else RecipientState.deferred
+    return Result(
+        claimed=claimed,
+        departed_at=departed_at,
+        results=tuple(RecipientResult(r.n, r.address, state, reason) for r in pending),
+        retry_at=retry_at,
     )
 
 

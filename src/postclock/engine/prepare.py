@@ -11,7 +11,7 @@ import msgspec
 
 from postclock.core.address import Mailbox, domain_of, on_the_wire
 from postclock.core.ids import public_message_id
-from postclock.core.message import Content, Personalization, Submission
+from postclock.core.message import Content, Personalization, Submission, UncertainPolicy
 from postclock.core.stamp import Stamp, pack
 from postclock.core.template import TemplateVersion
 from postclock.engine.contexts import Context
@@ -21,7 +21,7 @@ from postclock.mail.dkim.sign import sign
 from postclock.mail.message_id import message_id
 from postclock.mail.substitution import substitute
 from postclock.mail.template import Budget, Template, TemplateError, compile_template
-from postclock.store.records import Claimed
+from postclock.store.records import POLICIES, Claimed
 
 personalization = msgspec.msgpack.Decoder(Personalization).decode
 
@@ -51,14 +51,17 @@ class Prepared:
     stamp: bytes
     reissued: bool
     wire: dict[int, str]
+    uncertain: UncertainPolicy
+    """What is done when the result is lost: the send's own policy, or the tenant's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It cannot be made, for good."""
+    """It cannot be made: for good, or (``later``) by a fault of ours, so that it is tried again."""
 
     claimed: Claimed
     reason: str
+    later: bool = False
 
 
 def prepare(order: Order) -> Prepared | Refused:
@@ -72,6 +75,9 @@ def prepare(order: Order) -> Prepared | Refused:
         return Refused(c, f"sender domain not verified: {domain}")
     if s.template_id is not None and order.version is None:
         return Refused(c, f"template {s.template_id} has no version to send")
+    for a in s.attachments:
+        if a.sha256 not in order.files:
+            return Refused(c, f"attachment no longer stored: {a.filename}")
     try:
         subject, text, html, others = _bodies(order, p)
     except TemplateError as error:
@@ -128,6 +134,7 @@ def prepare(order: Order) -> Prepared | Refused:
         stamp=pack(fresh),
         reissued=reissued,
         wire=wire,
+        uncertain=POLICIES.get(c.policy) or context.settings.uncertain,
     )
 
 

@@ -6,7 +6,7 @@ process wrote.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -32,12 +32,21 @@ CHUNK: Final = 25
 """Prepared by one thread in one go: some 9 ms of signing, so that an urgent mail waits no longer than that."""
 SUBMISSIONS: Final = 500
 """Submissions kept decoded."""
+LIGHT: Final = 256 * 1024
+"""Octets of a stored submission that is kept; a larger one is read again for each chunk: memory is bounded."""
+PART_OCTETS: Final = 4 * 1024 * 1024
+"""A chunk of heavy mail is prepared in parts of some so many octets (one mail always fits)."""
+PAUSE_MS: Final = 1_000
+"""No claim for so long after the store or the disk would not let a claimed mail go: claiming costs writes."""
+LONGEST_PAUSE_MS: Final = 60_000
+LAST_TRIES: Final = 5
+"""How often the store is told something at a stop while it is in trouble; then the next start finds it."""
 _log = get_logger("scheduler")
 _submission = msgspec.msgpack.Decoder(Submission).decode
 
 
 class Scheduler:
-    """Claims and prepares. ``refused`` takes what cannot be made; ``paused_until`` is asked before each claim."""
+    """Claims and prepares. ``refused`` takes what cannot be made; ``may_claim`` says whether anything could depart."""
 
     def __init__(
         self,
@@ -49,6 +58,7 @@ class Scheduler:
         flow: Flow,
         refused: Callable[[Refused], Awaitable[None]],
         on_point: OnPoint,
+        may_claim: Callable[[], bool] = lambda: True,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -57,22 +67,31 @@ class Scheduler:
         self._flow = flow
         self._refused = refused
         self._on_point = on_point
+        self._may_claim = may_claim
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="postclock-prepare")
         self._submissions: OrderedDict[int, Submission] = OrderedDict()
         self._wake = asyncio.Event()
         self._earliest: int | None = 0
         self._chunks: asyncio.PriorityQueue[tuple[int, int, list[Claimed]]] = asyncio.PriorityQueue()
         self._sequence = 0
-        self.paused_until_ms = 0
-        """No claim before this: the host is in trouble, and what would be claimed could not leave."""
+        self._aside: list[tuple[int, list[Claimed]]] = []
+        self._paused_until = 0.0
         self.stopping = False
-        flow.on_room = lambda: self.ready(0)
+        flow.on_room = self._has_room
 
     def ready(self, at_ms: int) -> None:
         """Something is ready at ``at_ms`` (called in the engine's loop)."""
         if self._earliest is None or at_ms < self._earliest:
             self._earliest = at_ms
             self._wake.set()
+
+    def pause(self, milliseconds: int) -> None:
+        """No claim for so long: the host is in trouble, and what would be claimed could not leave.
+
+        Measured on the hand that never goes back, and bounded: a wall clock that is set must not stop the mail.
+        """
+        seconds = min(milliseconds, LONGEST_PAUSE_MS) / 1000
+        self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
 
     def wake(self) -> None:
         """Look again now (the clock was moved)."""
@@ -94,7 +113,10 @@ class Scheduler:
         """Claim once if something may be due; whether to look again at once."""
         now = self._clock.now_ms()
         horizon = now + self._settings.ahead_ms
-        if now < self.paused_until_ms or self._earliest is None or self._earliest > horizon:
+        if self._clock.monotonic() < self._paused_until or self._earliest is None or self._earliest > horizon:
+            return False
+        if not self._may_claim():
+            self.pause(PAUSE_MS)
             return False
         self._earliest = None
         limits = [(lane, min(CLAIM, room)) for lane in LANES if (room := self._flow.room_to_claim(lane))]
@@ -126,9 +148,8 @@ class Scheduler:
         now = self._clock.now_ms()
         wait = NAP
         if self._earliest is not None:
-            wait = min(
-                NAP, max(0.0005, (max(self._earliest - self._settings.ahead_ms, self.paused_until_ms) - now) / 1000)
-            )
+            due_in = (self._earliest - self._settings.ahead_ms - now) / 1000
+            wait = min(NAP, max(0.0005, due_in, self._paused_until - self._clock.monotonic()))
         self._wake.clear()
         try:
             async with asyncio.timeout(wait):
@@ -145,67 +166,131 @@ class Scheduler:
             else:
                 await self._prepare(chunk)
 
-    async def again(self, claimed: Claimed) -> None:
+    def again(self, stale: Prepared) -> None:
         """Prepare once more: the tenant's settings, templates or keys changed meanwhile."""
-        await self._contexts.refresh(claimed.tenant)
-        self._put(claimed.lane, [claimed])
+        self._contexts.outdate(stale.claimed.tenant, stale.revision)
+        self._put(stale.claimed.lane, [stale.claimed])
+
+    def _has_room(self) -> None:
+        aside, self._aside = self._aside, []
+        for lane, chunk in aside:
+            self._put(lane, chunk)
+        self.ready(0)
 
     async def _prepare(self, chunk: list[Claimed]) -> None:
-        try:
-            orders = await self._orders(chunk)
-        except Busy as busy:
-            _log.warning("cannot read what a mail is made from", reason=str(busy))
-            await self.give_back(chunk)
-            return
+        lane = chunk[0].lane
+        while chunk:
+            if self.stopping:
+                await self.give_back(chunk)
+                return
+            if self._flow.is_too_heavy(lane):
+                self._aside.append((lane, chunk))
+                return
+            try:
+                submissions = await self._read_submissions(chunk)
+                part = _part(chunk, submissions)
+                orders = await self._orders(part, submissions)
+            except Busy as busy:
+                _log.warning("cannot read what a mail is made from", reason=str(busy))
+                self.pause(PAUSE_MS)
+                await self.give_back(chunk)
+                return
+            except Exception as fault:  # noqa: BLE001
+                # One mail's fault must stop neither the others nor the engine: each is tried alone.
+                if len(chunk) > 1:
+                    for c in chunk:
+                        await self._prepare([c])
+                else:
+                    _log.exception("what a mail is made from cannot be read", message_id=chunk[0].message)
+                    await self._refused(Refused(chunk[0], f"cannot be made now: {type(fault).__name__}", later=True))
+                return
+            await self._make(orders)
+            chunk = chunk[len(part) :]
+
+    async def _make(self, orders: list[Order | Refused]) -> None:
         loop = asyncio.get_running_loop()
         for done in await loop.run_in_executor(self._threads, _prepare_all, orders):
             match done:
                 case Prepared():
                     self._on_point("prepared")
                     self._flow.weigh(len(done.content))
-                    if self.stopping:
+                    if not self._flow.add(done):
+                        self._flow.weigh(-len(done.content))
                         await self.give_back([done.claimed])
-                    else:
-                        await self._flow.add(done)
                 case Refused():
                     await self._refused(done)
 
     async def give_back(self, claims: Sequence[Claimed]) -> None:
-        """Release claims of which nothing departed."""
-        await self._ledger.release([(c.id, c.attempt) for c in claims], self._clock.now_ms())
+        """Release claims of which nothing departed. What the store cannot take now it is told again, until it can."""
+        tries = 0
+        while claims:
+            try:
+                await self._ledger.release([(c.id, c.attempt) for c in claims], self._clock.now_ms())
+            except Busy as busy:
+                _log.error("claims cannot be given back now", waiting=len(claims), reason=str(busy))
+                self.pause(PAUSE_MS)
+                tries += 1
+                if self.stopping and tries >= LAST_TRIES:
+                    break  # they are this owner's: the next start takes them back
+                await self._clock.sleep(PAUSE_MS / 1000)
+            else:
+                break
         for c in claims:
             self._flow.leave(c.lane)
 
-    async def _orders(self, chunk: list[Claimed]) -> list[Order]:
-        missing = {c.submission for c in chunk} - self._submissions.keys()
+    async def give_back_far(self) -> None:
+        """The clock went back: what was reserved for a moment that is now far off is given back."""
+        far = self._flow.pull(self._clock.now_ms() + 2 * self._settings.ahead_ms)
+        for prepared in far:
+            self._flow.weigh(-len(prepared.content))
+        await self.give_back([p.claimed for p in far])
+
+    async def _read_submissions(self, chunk: list[Claimed]) -> dict[int, Submission | None]:
+        wanted = {c.submission for c in chunk}
+        found: dict[int, Submission | None] = {i: self._submissions.get(i) for i in wanted}
+        missing = sorted(i for i, submission in found.items() if submission is None)
         if missing:
-            for ident, content in (await self._ledger.submissions(sorted(missing))).items():
-                self._submissions[ident] = _submission(content)
-        orders = []
+            for ident, content in (await self._ledger.submissions(missing)).items():
+                found[ident] = submission = _submission(content)
+                if len(content) <= LIGHT:
+                    self._submissions[ident] = submission
+        for ident in wanted & self._submissions.keys():
+            self._submissions.move_to_end(ident)
+        while len(self._submissions) > SUBMISSIONS:
+            self._submissions.popitem(last=False)
+        return found
+
+    async def _orders(
+        self, chunk: Sequence[Claimed], submissions: Mapping[int, Submission | None]
+    ) -> list[Order | Refused]:
+        orders: list[Order | Refused] = []
+        files: dict[tuple[int, str], bytes] = {}
         now = self._clock.now_ms()
         for c in chunk:
-            submission = self._submissions[c.submission]
-            self._submissions.move_to_end(c.submission)
+            submission = submissions[c.submission]
+            if submission is None:
+                orders.append(Refused(c, "what it is made from is no longer stored"))
+                continue
             context = await self._contexts.get(c.tenant)
             stamp = None if c.stamp is None else unpack(c.stamp)
-            files = {}
             for a in submission.attachments:
-                file = await self._ledger.blob(c.tenant, a.sha256)
-                if file is not None:
-                    files[a.sha256] = file
+                if (c.tenant, a.sha256) not in files:
+                    file = await self._ledger.blob(c.tenant, a.sha256)
+                    if file is not None:
+                        files[c.tenant, a.sha256] = file
             orders.append(
                 Order(
                     claimed=c,
                     submission=submission,
                     context=context,
                     version=await self._version(c, submission, stamp, context.templates),
-                    files=files,
+                    files={
+                        a.sha256: files[key] for a in submission.attachments if (key := (c.tenant, a.sha256)) in files
+                    },
                     stamp=stamp,
                     sent_at=max(now, c.start_at) // 1000,
                 )
             )
-        while len(self._submissions) > SUBMISSIONS:
-            self._submissions.popitem(last=False)
         return orders
 
     async def _version(
@@ -227,6 +312,7 @@ class Scheduler:
 
     def finish(self) -> None:
         """Let the preparation loops end once what waits for them is given back (after ``run_claims`` has ended)."""
+        self._has_room()
         for _ in range(self._settings.threads):
             self._put(len(LANES), [])
 
@@ -235,9 +321,24 @@ class Scheduler:
         self._threads.shutdown()
 
 
-def _prepare_all(orders: list[Order]) -> list[Prepared | Refused]:
+def _part(chunk: list[Claimed], submissions: Mapping[int, Submission | None]) -> list[Claimed]:
+    """The head of a chunk that is prepared in one go: all of it unless it is heavy."""
+    octets = 0
+    for n, c in enumerate(chunk):
+        submission = submissions[c.submission]
+        if submission is not None:
+            octets += sum(len(body.value) for body in submission.contents) + sum(a.size for a in submission.attachments)
+        if n and octets > PART_OCTETS:
+            return chunk[:n]
+    return chunk
+
+
+def _prepare_all(orders: list[Order | Refused]) -> list[Prepared | Refused]:
     done: list[Prepared | Refused] = []
     for order in orders:
+        if isinstance(order, Refused):
+            done.append(order)
+            continue
         try:
             done.append(prepare(order))
         except Exception as error:  # noqa: BLE001

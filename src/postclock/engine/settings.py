@@ -16,8 +16,8 @@ class EngineSettings:
     ahead_ms: int = 2_000
     """How long before its second a mail is reserved and prepared."""
     threads: int = 2
-    workers: int = 32
-    """Conversations at once."""
+    workers: int = 64
+    """Runs at once: while some talk, others record."""
     room: int = 1_000
     """Mails claimed and not yet recorded, at the most: memory is bounded whatever is due."""
     room_bytes: int = 128 * 1024 * 1024

@@ -4,6 +4,7 @@ The wall clock is compared with the monotonic one. A step forward of more than 6
 stood for 60 s; a step back needs nothing, because nothing is sent twice by it.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from postclock.core.clock import Clock
@@ -13,6 +14,8 @@ from postclock.runtime.metrics import Metrics
 
 STEP_MS: Final = 60_000
 STANDS_SECONDS: Final = 60.0
+BACK_MS: Final = 1_000
+"""A step back of more: what was reserved a little ahead of its second may now be far ahead of it."""
 LOOK_SECONDS: Final = 0.5
 _log = get_logger("clock")
 
@@ -24,7 +27,9 @@ class SkewWatch:
         self._clock = clock
         self._flow = flow
         self._metrics = metrics
-        self._offset = clock.now_ms() - clock.monotonic() * 1000
+        self._offset = self._last = clock.now_ms() - clock.monotonic() * 1000
+        self.on_back: Callable[[], None] = lambda: None
+        """Called when the clock went back by more than a second."""
         self._held_since: float | None = None
         self.stopping = False
 
@@ -37,7 +42,8 @@ class SkewWatch:
         """Compare the hands now."""
         mono = self._clock.monotonic()
         offset = self._clock.now_ms() - mono * 1000
-        step = offset - self._offset
+        step, newest = offset - self._offset, offset - self._last
+        self._last = offset
         if self._held_since is None:
             if step > STEP_MS:
                 self._held_since = mono
@@ -50,6 +56,8 @@ class SkewWatch:
                 self._offset = offset
         elif step <= STEP_MS:
             self._end("the clock went back", offset)
+        elif abs(newest) > STEP_MS:
+            self._held_since = mono  # it jumped again: it has to stand from here
         elif mono - self._held_since >= STANDS_SECONDS:
             self._end("the clock stands: scheduled departures go on", offset)
         if self._held_since is not None:
@@ -57,6 +65,8 @@ class SkewWatch:
         elif self._flow.held:
             self._flow.held = False
             self._flow.wake()
+        if newest < -BACK_MS:
+            self.on_back()
 
     def _end(self, message: str, offset: float) -> None:
         self._held_since = None

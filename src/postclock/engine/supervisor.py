@@ -5,6 +5,7 @@ held is departed and recorded, or given back.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import uvloop
 
 from postclock.core.clock import Clock
+from postclock.core.errors import PostclockError
 from postclock.courier.interface import Courier
 from postclock.courier.return_path import ReturnPath
 from postclock.engine.contexts import Contexts, Unseal
@@ -33,6 +35,10 @@ WARM: int = 4
 _log = get_logger("engine")
 
 
+class LostLife(PostclockError):
+    """Another process took this one for dead."""
+
+
 class Engine:
     """One engine over one store and one courier. ``extra`` are loops that others want run beside the mail."""
 
@@ -49,6 +55,7 @@ class Engine:
         metrics: Metrics,
         on_point: OnPoint = lambda _: None,
         may_depart: Callable[[], bool] = lambda: True,
+        on_failure: Callable[[], object] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._courier = courier
@@ -60,11 +67,15 @@ class Engine:
         self._metrics = metrics
         self._on_point = on_point
         self._may_depart = may_depart
+        self.on_failure = on_failure
+        """Called in the engine's thread when it ended without having been told to; ``failure`` says why."""
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running = threading.Event()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
+        self._told_to_stop = False
+        self._started = False
         self._parts: tuple[Scheduler, Flow] | None = None
 
     def start(self) -> None:
@@ -75,33 +86,43 @@ class Engine:
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the engine ended by itself; None while it runs, before it was started and after ``stop``."""
+        return self._failure
+
     def stop(self) -> None:
         """No claim and no departure from this instant; returns when everything is recorded or given back."""
-        if self._loop is not None and self._thread is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+        self._told_to_stop = True
+        if self._loop is not None and self._thread is not None:
+            self._call(self._stop.set)
             self._thread.join()
 
     def wake(self) -> None:
         """The clock was moved by hand: look at everything again."""
-        if self._loop is not None and self._parts is not None:
+        if self._parts is not None:
             scheduler, flow = self._parts
-            self._loop.call_soon_threadsafe(scheduler.wake)
-            self._loop.call_soon_threadsafe(flow.wake)
+            self._call(scheduler.wake)
+            self._call(flow.wake)
 
-    def submit(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine in the engine's loop and wait for it (the courier's own matters)."""
+    def _call(self, work: Callable[[], None]) -> None:
         assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
+            self._loop.call_soon_threadsafe(work)
 
     def _main(self) -> None:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._run())
+            if not self._told_to_stop:
+                self._failure = LostLife("this process was declared dead by another one: its engine has stopped")
         except BaseException as error:  # noqa: BLE001  (whoever started the engine hears of it)
             self._failure = error
             _log.exception("the engine stopped")
         finally:
             self._running.set()
+            if self._failure is not None and self._started:
+                self.on_failure()
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -117,9 +138,10 @@ class Engine:
             flow=flow,
             refused=lambda r: refused[0](r),
             on_point=self._on_point,
+            may_claim=self._may_depart,
         )
         delivery = Delivery(
-            ledger=ledger, courier=self._courier, clock=clock, entropy=self._entropy, settings=settings, contexts=contexts, flow=flow,
+            ledger=ledger, courier=self._courier, clock=clock, entropy=self._entropy, settings=settings, flow=flow,
             scheduler=scheduler, return_path=self._return_path, metrics=self._metrics, on_point=self._on_point, may_depart=self._may_depart,
         )  # fmt: skip
         refused.append(delivery.refuse)
@@ -133,7 +155,7 @@ class Engine:
         await self._courier.start()
         await house.rescue()
         async with asyncio.TaskGroup() as group:
-            background = [group.create_task(w) for w in (house.run_beat(), house.run_sweep(), skew.run())]
+            loops = [group.create_task(w) for w in (house.run_beat(), house.run_sweep(), skew.run())]
             preparing = [group.create_task(scheduler.run_preparation()) for _ in range(settings.threads)]
             group.create_task(flow.run_gate())
             group.create_task(delivery.departures.run())
@@ -141,14 +163,17 @@ class Engine:
             claiming = group.create_task(scheduler.run_claims())
             for _ in range(settings.workers):
                 group.create_task(delivery.run_worker())
-            await self._courier.warm(self._courier.route(""), WARM)
+            # Not waited for: a host that does not answer must not keep the process from starting.
+            loops.append(group.create_task(self._courier.warm(self._courier.route(""), WARM)))
+            skew.on_back = lambda: _in(group, scheduler.give_back_far())
+            self._started = True
             self._running.set()
             await self._stop.wait()
             delivery.stopping = scheduler.stopping = house.stopping = skew.stopping = True
             scheduler.wake()
-            left = await flow.close()
+            left = flow.close()
             await delivery.stop(settings.stop_grace_seconds)
-            for task in background:
+            for task in loops:
                 task.cancel()
             await claiming
             scheduler.finish()
@@ -160,6 +185,10 @@ class Engine:
         scheduler.close()
 
 
+def _in(group: asyncio.TaskGroup, work: Coroutine[Any, Any, None]) -> None:
+    group.create_task(work)
+
+
 def _tell(loop: asyncio.AbstractEventLoop, scheduler: Scheduler, at: int) -> None:
-    if not loop.is_closed():
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
         loop.call_soon_threadsafe(scheduler.ready, at)

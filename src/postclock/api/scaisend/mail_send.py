@@ -3,6 +3,7 @@
 Credential, scope and ceiling come before the body is read; the answer comes after the commit.
 """
 
+import asyncio
 from typing import Final
 
 from starlette.requests import ClientDisconnect
@@ -13,7 +14,7 @@ from postclock.api.fingerprint import fingerprint
 from postclock.api.intake import Intake
 from postclock.api.limits import Ceiling, Limits
 from postclock.api.scaisend.failures import failure_body
-from postclock.api.scaisend.translate_send import parse_send
+from postclock.api.scaisend.translate_send import SendRequest, parse_send
 from postclock.core.account import Scope as KeyScope
 from postclock.core.clock import Clock
 from postclock.core.errors import Invalid, PostclockError, Unauthorized
@@ -24,6 +25,8 @@ from postclock.service.submit import Handed, Submit
 
 PATH: Final = "/v3/mail/send"
 MAX_KEY: Final = 255
+THREAD_FROM: Final = 512 * 1024
+"""Octets from which a body is parsed in a thread: 20 MB of recipients take seconds, and other callers wait meanwhile."""
 _JSON: Final = (b"content-type", b"application/json")
 
 
@@ -56,7 +59,7 @@ class MailSend:
             left = self._limits.take(who, Ceiling.sends)
             headers = limit_headers(left.limit, left.remaining, left.reset_at)
             async with self._intake.body(scope, receive) as body:
-                asked = parse_send(body, self._clock.now_ms())
+                asked = await _parsed(body, self._clock.now_ms())
                 accepted = await self._submit.send(
                     who,
                     Handed(
@@ -66,7 +69,7 @@ class MailSend:
                         batch_id=asked.batch_id,
                         sandbox=asked.sandbox,
                         needs_schedule=asked.needs_schedule,
-                        idempotency=None if key is None else (key, fingerprint(body)),
+                        idempotency=None if key is None else (key, await _fingerprint(body)),
                         dialect="scaisend",
                     ),
                 )
@@ -93,6 +96,16 @@ class MailSend:
             told.append((b"idempotency-replayed", b"true"))
         await send({"type": "http.response.start", "status": 202, "headers": told})
         await send({"type": "http.response.body", "body": answer})
+
+
+async def _parsed(body: bytes, now_ms: int) -> SendRequest:
+    if len(body) < THREAD_FROM:
+        return parse_send(body, now_ms)
+    return await asyncio.to_thread(parse_send, body, now_ms)
+
+
+async def _fingerprint(body: bytes) -> bytes:
+    return fingerprint(body) if len(body) < THREAD_FROM else await asyncio.to_thread(fingerprint, body)
 
 
 def _headers(scope: Scope) -> tuple[str | None, str | None]:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from postclock.api.endpoint import Endpoint
+from postclock.api.endpoint import Endpoint, Parameter
 from postclock.api.limits import Ceiling
 from postclock.api.scaisend.mail_send import PATH
 from postclock.api.scaisend.message_shapes import Sent
@@ -11,5 +11,6 @@ from postclock.core.account import Scope
 
 MAIL_SEND: Final = Endpoint(
     method="POST", path=PATH, summary="Send now, or at its second", answer=None, scopes=(Scope.mail_send,), ceiling=Ceiling.sends,
-    takes=MailSendBody, gives=Sent, status=202, refuses=(400, 413, 422, 507),
+    takes=MailSendBody, gives=Sent, status=202, refuses=(400, 422, 507),
+    parameters=(Parameter("Idempotency-Key", str, "1 to 255 characters: the same call with the same key makes its mail once.", place="header"),),
 )  # fmt: skip

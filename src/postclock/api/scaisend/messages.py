@@ -236,7 +236,7 @@ def _answer(found: ShownDetail) -> MessageAnswer:
         lateness_ms=None if row.departed_at is None else row.departed_at - row.due_at,
         attempts=detail.attempt,
         next_attempt_at=_iso(detail.next_attempt_at) if row.state in (State.deferred, State.uncertain) else None,
-        may_already_be_delivered=row.exposed and not settled,
+        may_already_be_delivered=row.exposed and row.state not in (State.sent, State.delivered, State.bounced),
         error_message=row.reason if settled or row.state in (State.deferred, State.uncertain, State.queued) else None,
         recipients=_recipients(found),
         events=_events(found),

@@ -31,7 +31,8 @@ _FROM_QUEUE: Final = f"FROM queue q CROSS JOIN messages m ON m.id = q.id {_JOINS
 
 def _conditions(f: MessageFilter) -> tuple[str, list[Any], bool]:
     """(WHERE, its values, whether the queue leads): what waits is found in the queue, not among millions of settled ones."""
-    held = f.states is not None and bool(f.states) and f.states <= HELD
+    # A recipient's mail is found by the recipient, whatever its state.
+    held = f.states is not None and bool(f.states) and f.states <= HELD and f.to_email is None
     where: list[str] = []
     values: list[Any] = []
 
@@ -67,7 +68,7 @@ def _conditions(f: MessageFilter) -> tuple[str, list[Any], bool]:
     if f.start_at is not None:
         # Ids rise with time; a burst may run ahead of the clock by a little, never behind it.
         add(
-            "m.id >= ? AND m.created_at >= ?",
+            f"{'q' if held else 'm'}.id >= ? AND m.created_at >= ?",
             max(0, f.start_at - ids.EPOCH_MS) << (ids.NODE_BITS + ids.SEQUENCE_BITS),
             f.start_at,
         )

@@ -195,7 +195,7 @@ def confirm(now: int, limit: int) -> Callable[[Transaction], int]:
                         event(tx, row.message, row.week, "delivered", now, address, {"by": "no bounce came"})
                 if values[-1] is not None:
                     event(tx, row.message, row.week, "delivered", now, values[-1], {"by": "no bounce came"})
-                settle(tx, row, _confirmed(tx, row), now)
+                settle(tx, row, _confirmed(tx, row), now, reason=row.reason)
                 done += 1
         return done
 

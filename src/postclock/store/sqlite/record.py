@@ -178,6 +178,8 @@ def _uncertain(tx: Transaction, row: Row, result: Result, now: int, reason: str 
         State.uncertain,
         ready_at=ready_at,
         exposed=True,
+        # A server that breaks off after every dot gets the mail again less and less often.
+        deferrals=row.deferrals + (result.policy == "resend"),
         tried_at=result.claimed.tried_at,
         settle_at=settle_at,
         reason=why,

@@ -18,7 +18,7 @@ import apsw
 
 from postclock.core.errors import Busy
 from postclock.runtime.log import get_logger
-from postclock.store.sqlite.connection import open_file
+from postclock.store.sqlite.connection import BUSY_MS, open_file
 from postclock.store.sqlite.transaction import Job, Transaction
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ T = TypeVar("T")
 GROUP_ROWS: Final = 2000  # a group's bound: some 20-40 ms of work at the most
 BUSY_FRAMES: Final = 1_000  # 4 MiB of pages: under load a checkpoint (three fsyncs) serves so many, not one group
 IDLE_SECONDS: Final = 0.02  # nothing to write for so long: the WAL moves into the file while nobody waits
+RESTART_MS: Final = 50  # how long a reset of the WAL waits for readers, and every caller with it
 RESTART_FRAMES: Final = 16_384  # 64 MiB of pages: beyond this the WAL is reset, which waits for readers
 _log = get_logger("store")
 
@@ -95,7 +96,8 @@ class Writer:
         self._wake = threading.Condition()
         self._stopping = False
         self._connection = open_file(path)
-        self._frames = 0
+        self._moved = 0  # pages of the WAL that the last checkpoint had seen, and those since
+        self._fresh = 0
         self._connection.set_wal_hook(self._wrote)  # takes the place of SQLite's own checkpoints
         self._thread = threading.Thread(target=self._run, name="postclock-writer", daemon=True)
         self.groups = 0
@@ -138,7 +140,7 @@ class Writer:
             while not any(self._queues):
                 if self._stopping:
                     return []
-                if not self._wake.wait(IDLE_SECONDS if self._frames else None) and self._frames:
+                if not self._wake.wait(IDLE_SECONDS if self._fresh else None) and self._fresh:
                     self._checkpoint()
             group: list[_Ticket] = []
             rows = 0
@@ -158,7 +160,7 @@ class Writer:
             if ready_at is not None:
                 self._tell_ready(ready_at)
             self.groups += 1
-            if self._frames > BUSY_FRAMES:
+            if self._fresh > BUSY_FRAMES:
                 self._checkpoint()
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -212,7 +214,8 @@ class Writer:
         connection.execute("RELEASE job")
 
     def _wrote(self, _connection: apsw.Connection, _name: str, frames: int) -> int:
-        self._frames = frames
+        self._moved = 0 if frames < self._moved else self._moved  # fewer than before: the WAL began anew
+        self._fresh = frames - self._moved
         return apsw.SQLITE_OK
 
     def _answer(self, group: list[_Ticket]) -> None:
@@ -230,12 +233,16 @@ class Writer:
                 continue
 
     def _checkpoint(self) -> None:
-        self._frames = 0
+        self._moved, self._fresh = self._moved + self._fresh, 0
+        connection = self._connection
         try:
-            frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             if frames > RESTART_FRAMES:
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+                connection.set_busy_timeout(RESTART_MS)  # a backup may read for minutes: nobody waits for it here
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
         except apsw.BusyError:
-            return  # a reader holds its snapshot: at most a second, by rule
+            return  # a reader holds its snapshot
         except apsw.Error as error:  # the groups are durable without it: the next checkpoint tries again
             _log.error("a checkpoint failed", error=str(error))
+        finally:
+            connection.set_busy_timeout(BUSY_MS)
