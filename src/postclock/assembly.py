@@ -45,6 +45,7 @@ from postclock.courier.relay import RelayAddress, RelayCourier
 from postclock.courier.resolver import Resolver
 from postclock.courier.return_path import ReturnPath
 from postclock.courier.timeouts import Timeouts
+from postclock.engine.points import nowhere
 from postclock.engine.settings import EngineSettings
 from postclock.engine.supervisor import Engine
 from postclock.runtime.clock import SystemClock
@@ -372,7 +373,7 @@ async def park_after_restore(house: House) -> int:
 
 def _dies_at(point: str | None) -> Callable[[str], None]:
     if point is None:
-        return lambda _: None
+        return nowhere
 
     def pass_by(here: str) -> None:
         if here == point:

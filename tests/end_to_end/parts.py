@@ -4,7 +4,7 @@ import email
 import email.policy
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -80,7 +80,7 @@ class Caller:
         assert answer.status_code == code, (path, answer.status_code, answer.text[:500])
         return answer.json() if answer.content else None
 
-    def get(self, path: str, *, code: int = 200, **query: str | int) -> Any:
+    def get(self, path: str, *, code: int = 200, **query: Any) -> Any:
         """GET; the answer's JSON."""
         answer = self.http.get(path, params=query)
         assert answer.status_code == code, (path, answer.status_code, answer.text[:500])
@@ -139,7 +139,7 @@ class Caller:
         assert delivered is None or done["status_counts"]["delivered"] == delivered, done
         return done
 
-    def all_messages(self, **query: str | int) -> list[Any]:
+    def all_messages(self, **query: Any) -> list[Any]:
         """The whole list, all pages."""
         found: list[Any] = []
         page = 1
@@ -202,11 +202,10 @@ SETTLE_AT_ONCE = {"POSTCLOCK_SETTLE_AFTER": "0s"}
 
 
 @contextmanager
-def ground(folder: Path, *, args: Sequence[str] = (), sink: Sink | None = None, **env: str) -> Iterator[Ground]:
-    """A sink and a service over ``folder``; ``env`` are settings without their prefix."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with sink or Sink() as listening:
-        told = {"POSTCLOCK_COURIER": listening.url} | SETTLE_AT_ONCE | {f"POSTCLOCK_{k}": v for k, v in env.items()}
+def ground(folder: Path, env: Mapping[str, str] | None = None, *, args: Sequence[str] = ()) -> Iterator[Ground]:
+    """A sink and a service over ``folder``; ``env`` are further POSTCLOCK_* variables."""
+    with Sink() as listening:
+        told = {"POSTCLOCK_COURIER": listening.url} | SETTLE_AT_ONCE | dict(env or {})
         service = Service(folder, env=told, args=args)
         service.prepare()
         key = service.key()

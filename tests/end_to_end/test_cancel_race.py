@@ -1,6 +1,5 @@
 """Cancels against departing mail: whoever was told "cancelled" is never sent, whoever was told "sending" is."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +35,9 @@ def test_cancels_against_departures(shared: Ground, scheduled: bool) -> None:
     # The first of them leaves; from here on both sides are at work.
     until(lambda: any(m.rcpts[0].startswith(name) for m in tuple(shared.sink.mails)))
     # From the end of the queue towards what departs now.
-    told: dict[str, Any] = dict(zip(reversed(idents), in_parallel(caller.cancel, list(reversed(idents)), CANCELLERS), strict=True))
+    told: dict[str, Any] = dict(
+        zip(reversed(idents), in_parallel(caller.cancel, list(reversed(idents)), CANCELLERS), strict=True)
+    )
     assert {a["message_id"]: a["status"] for a in told.values()} == {i: a["status"] for i, a in told.items()}
     end = fate(caller, batch)
     sent = {m.rcpts[0] for m in shared.sink.mails if m.rcpts[0].startswith(name)}
@@ -94,5 +95,5 @@ def test_a_batch_cancelled_before_its_second_sends_nothing(shared: Ground) -> No
     done = caller.post(f"/v3/mail/batch/{batch}/cancel")
     assert done["cancelled"] == done["total_messages"] == 300
     shared.wait_for("after-never@example.com")  # due later than all of the batch
-    assert fate(caller, batch) == {i: "cancelled" for i in fate(caller, batch)}
+    assert set(fate(caller, batch).values()) == {"cancelled"}
     assert not [m for m in shared.sink.mails if m.rcpts[0].startswith("never")]

@@ -43,7 +43,11 @@ def documented(name: str) -> Any:
 def same_shape(answer: Any, shown: Any) -> bool:
     """Whether an answer has the fields of the page's, with values of the same kinds; null stands for any."""
     if isinstance(shown, dict):
-        return isinstance(answer, dict) and answer.keys() == shown.keys() and all(same_shape(answer[k], shown[k]) for k in shown)
+        return (
+            isinstance(answer, dict)
+            and answer.keys() == shown.keys()
+            and all(same_shape(answer[k], shown[k]) for k in shown)
+        )
     return shown is None or answer is None or type(answer) is type(shown)
 
 
@@ -123,7 +127,9 @@ def test_the_typescript_that_schedules(shared: Ground, tmp_path: Path) -> None:
     assert abs(shared.caller.detail(new["id"])["send_at"] - time.time() - DAY) < 60
 
 
-def test_scheduling_asks_for_its_scope(shared: Ground, kept_connections: list[httpx.Response], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scheduling_asks_for_its_scope(
+    shared: Ground, kept_connections: list[httpx.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A key without mail.schedule gets 403 for the same sample."""
     monkeypatch.setenv("SCAISEND_API_KEY", shared.service.key(["mail.send"]))
     by_python(sample("schedule.python", shared))
@@ -227,7 +233,9 @@ def test_the_daily_digest(shared: Ground, kept_connections: list[httpx.Response]
         html_content="<p>Hi {{name}}</p><ul>{{#each digest.items}}<li>{{this}}</li>{{/each}}</ul>",
     )  # fmt: skip
     subscribers = [
-        SimpleNamespace(email=f"reader{i}@example.com", name=f"Reader {i}", digest_data={"items": [f"item {i}", "more"]})
+        SimpleNamespace(
+            email=f"reader{i}@example.com", name=f"Reader {i}", digest_data={"items": [f"item {i}", "more"]}
+        )
         for i in range(5)
     ]
     space, said = by_python(sample("digest.python", shared), subscribers=subscribers)
@@ -259,4 +267,6 @@ def test_ten_in_the_morning_where_each_one_lives(shared: Ground, kept_connection
             shared.caller.settles(told["id"], "delivered", seconds=60)
             assert b"Sale" in shared.wait_for(user.email).content
     assert {m["status"] for m in shared.caller.all_messages(template_id="d-promo")} <= {"queued", "delivered"}
-    in_parallel(lambda m: shared.caller.cancel(m["id"]), shared.caller.all_messages(template_id="d-promo", status="queued"))
+    in_parallel(
+        lambda m: shared.caller.cancel(m["id"]), shared.caller.all_messages(template_id="d-promo", status="queued")
+    )

@@ -1,5 +1,6 @@
 """Stopped, killed, started again: nothing that was accepted is lost, nothing is sent twice unless the timeline says why."""
 
+import contextlib
 import random
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.end_to_end.parts import Ground, each_to, ground, header, mail, soon, until
 
-QUICK = {"FINAL_REPLY_TIMEOUT": "1s", "UNCERTAIN_WAIT": "1s"}
+QUICK = {"POSTCLOCK_FINAL_REPLY_TIMEOUT": "1s", "POSTCLOCK_UNCERTAIN_WAIT": "1s"}
 """An uncertain mail is sent again a second after it departed."""
 
 
@@ -54,7 +55,7 @@ def test_a_final_reply_within_the_grace_settles(tmp_path: Path) -> None:
 
 def test_a_final_reply_beyond_the_grace_is_uncertain(tmp_path: Path) -> None:
     """The exit does not wait for it; the timeline says so, and the mail is sent again after the wait."""
-    with ground(tmp_path, STOP_GRACE="200ms", **QUICK) as here:
+    with ground(tmp_path, QUICK | {"POSTCLOCK_STOP_GRACE": "200ms"}) as here:
         hold = here.sink.hold("dot")
         [ident] = here.caller.send(mail("beyond@example.com"))
         hold.wait()
@@ -83,7 +84,7 @@ def test_what_has_not_passed_the_dot_is_queued_again(tmp_path: Path) -> None:
 
 def test_a_stop_does_not_wait_for_a_silent_host(tmp_path: Path) -> None:
     """A relay that takes the connection and says nothing keeps no process alive; its mail waits as before."""
-    with ground(tmp_path, STOP_GRACE="500ms") as here:
+    with ground(tmp_path, {"POSTCLOCK_STOP_GRACE": "500ms"}) as here:
         here.sink.cut()
         hold = here.sink.hold("connect")
         [ident] = here.caller.send(mail("silent@example.com"))
@@ -114,14 +115,12 @@ AFTER_DOT = ("dot_sent", "reply_read")
 @pytest.mark.parametrize("point", [*NEVER_DEPARTED, *NO_DOT, *AFTER_DOT, "recorded"])
 def test_killed_at(point: str, tmp_path: Path) -> None:
     """SIGKILL there, and a start in the same folder: the mail is stored, sent by the rules, and its story is told."""
-    with ground(tmp_path, args=("--die-at", point), **QUICK) as here:
+    with ground(tmp_path, QUICK, args=("--die-at", point)) as here:
         big = mail("killed@example.com", content=[{"type": "text/plain", "value": "A line of text.\n" * 40_000}])
         if point == "reserved":
             big["send_at"] = soon(1)
-        try:
+        with contextlib.suppress(httpx.TransportError):  # it died before it could answer
             here.caller.http.post("/v3/mail/send", json=big, headers={"Idempotency-Key": "one"})
-        except httpx.TransportError:
-            pass  # it died before it could answer
         assert here.service.wait() == -9
         before = here.came_to("killed@example.com")
         again(here)
@@ -146,7 +145,7 @@ def test_killed_at(point: str, tmp_path: Path) -> None:
 
 def test_what_becomes_of_the_uncertain(tmp_path: Path) -> None:
     """Three policies, three ends: sent again after the wait, held for a person, taken as sent."""
-    with ground(tmp_path, **QUICK) as here:
+    with ground(tmp_path, QUICK) as here:
         hold = here.sink.hold("dot")
         idents = {
             policy: here.caller.send(mail(f"{policy}@example.com", postclock={"uncertain": policy}))[0]
@@ -174,9 +173,8 @@ def test_what_becomes_of_the_uncertain(tmp_path: Path) -> None:
 class Client:
     """Sends and cancels through kills: a call without an answer is made again."""
 
-    def __init__(self, here: Ground, dice: random.Random) -> None:
+    def __init__(self, here: Ground) -> None:
         self.here = here
-        self.dice = dice
         self.idents: dict[str, str] = {}
         self.told_cancelled: set[str] = set()
 
@@ -196,12 +194,15 @@ class Client:
 def test_random_kills(tmp_path: Path) -> None:
     """Killed again and again among sends and cancels: none lost, none sent after "cancelled", none twice without "uncertain"."""
     dice = random.Random(20261121)
-    with ground(tmp_path, **QUICK) as here:
-        client = Client(here, dice)
+    with ground(tmp_path, QUICK) as here:
+        client = Client(here)
+        batch = here.caller.batch()
         total, kills = 300, sorted(dice.sample(range(20, 290), 4))
         for i in range(total):
             address = f"random{i}@example.com"
             body = mail(address)
+            if i % 2:
+                body["batch_id"] = batch
             if i % 3 == 0:
                 body["send_at"] = int(time.time()) + 1 + i % 2
             answer = client.call("/v3/mail/send", body, **{"Idempotency-Key": address})
@@ -218,6 +219,9 @@ def test_random_kills(tmp_path: Path) -> None:
         ends = {a: here.caller.settles(i) for a, i in client.idents.items()}
         assert len(here.caller.all_messages()) == total
         assert client.told_cancelled
+        counts = here.caller.batch_settles(batch)["status_counts"]
+        words = [m["status"] for m in here.caller.all_messages(batch_id=batch)]
+        assert counts == {word: words.count(word) for word in counts}
         for address, done in ends.items():
             came = here.came_to(address)
             events = [e["event_type"] for e in done["events"]]

@@ -32,7 +32,9 @@ from sendgrid.helpers.mail import (
 from tests.end_to_end.parts import Ground, soon
 from tests.support.sink import Mail as Taken
 
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 FROM = ("hello@mail.example.com", "Shop")
 
 
@@ -60,12 +62,18 @@ def body(message: EmailMessage, kind: str) -> str:
 
 def test_the_quick_start(shared: Ground, client: SendGridAPIClient) -> None:
     """The first example of its documentation: 202, X-Message-Id, and both bodies arrive."""
-    mail = Mail(FROM, "quick@example.com", "Sending is Fun", PlainTextContent("and easy"), HtmlContent("<b>anywhere</b> é"))
+    mail = Mail(
+        FROM, "quick@example.com", "Sending is Fun", PlainTextContent("and easy"), HtmlContent("<b>anywhere</b> é")
+    )
     answer = client.send(mail)
     assert answer.status_code == 202
     shared.caller.settles(answer.headers["X-Message-Id"], "delivered")
     read = parsed(shared, shared.wait_for("quick@example.com"))
-    assert (read["Subject"], read["From"], read["To"]) == ("Sending is Fun", "Shop <hello@mail.example.com>", "quick@example.com")
+    assert (read["Subject"], read["From"], read["To"]) == (
+        "Sending is Fun",
+        "Shop <hello@mail.example.com>",
+        "quick@example.com",
+    )
     assert body(read, "plain").rstrip("\n") == "and easy"
     assert "<b>anywhere</b> é" in body(read, "html")
 
@@ -115,7 +123,9 @@ def test_attachments_and_an_inline_image(shared: Ground, client: SendGridAPIClie
     """A file of 300 kB arrives octet by octet; the inline image is beside the HTML that shows it."""
     report = hashlib.shake_256(b"report").digest(300_000)
     mail = Mail(FROM, "files@example.com", "Files", html_content='<img src="cid:logo">')
-    mail.add_attachment(Attachment(base64.b64encode(report).decode(), "Bericht für März.bin", "application/octet-stream"))
+    mail.add_attachment(
+        Attachment(base64.b64encode(report).decode(), "Bericht für März.bin", "application/octet-stream")
+    )
     mail.add_attachment(Attachment(base64.b64encode(PIXEL).decode(), "logo.png", "image/png", "inline", "logo"))
     answer = client.send(mail)
     read = parsed(shared, shared.wait_for("files@example.com"))
@@ -172,4 +182,6 @@ def test_the_library_understands_our_refusals(shared: Ground, client: SendGridAP
         client.send(Mail("me@elsewhere.example", "ada@example.com", "Hello", PlainTextContent("Hello")))
     assert foreign.value.to_dict["errors"][0]["field"] == "from"
     with pytest.raises(UnauthorizedError):
-        SendGridAPIClient("sg_live_nobody", host=shared.service.url).send(Mail(FROM, "ada@example.com", "Hi", PlainTextContent("Hi")))
+        SendGridAPIClient("sg_live_nobody", host=shared.service.url).send(
+            Mail(FROM, "ada@example.com", "Hi", PlainTextContent("Hi"))
+        )

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ from postclock.engine.skew import SkewWatch
 from postclock.mail.dkim.key import generate_ed25519, load_key
 from postclock.runtime.metrics import Metrics
 from postclock.store.interface import Ledger
-from postclock.store.records import LIVE, Claimed, MessageDetail, NewMessage
+from postclock.store.records import LIVE, Acceptance, Claimed, MessageDetail, NewMessage
 from postclock.store.sqlite.store import SqliteStore, open_store
 from tests.engine.courier_double import Double
 from tests.support import mails
@@ -191,7 +191,7 @@ class Bench:
             for p in people
         ]  # fmt: skip
         call = mails.acceptance(self.tenant, messages, self.now, batch=batch, policy=policy)
-        await self.store.messages.accept(replace(call, content=msgspec.msgpack.encode(content)))
+        await self.store.messages.accept(msgspec.structs.replace(call, content=msgspec.msgpack.encode(content)))
         return [m.id for m in messages]
 
     async def send(self, to: str = "ada@example.net", **more: Any) -> int:
@@ -269,6 +269,12 @@ class Bench:
             await self.delivery.departures.close()
             await self.delivery.records.close()
         self.scheduler.close()
+
+
+def with_content(call: Acceptance, content: object) -> Acceptance:
+    """The same call with other content."""
+    told: dict[str, Any] = {name: getattr(call, name) for name in Acceptance.__annotations__}
+    return Acceptance(**(told | {"content": msgspec.msgpack.encode(content)}))
 
 
 def person(*to: str, **more: Any) -> Personalization:

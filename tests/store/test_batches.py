@@ -149,3 +149,12 @@ async def test_a_thousand_are_cancelled_by_one_flag(shop: Shop) -> None:
     assert await shop.claim(1_000) == []
     await shop.sweep()
     assert await shop.counts(batch) == {State.cancelled: 1_000}
+
+
+async def test_the_exposed_among_the_waiting_are_counted_only_while_they_wait(shop: Shop) -> None:
+    """Settled, they are no longer in the number that the next cancel looks at."""
+    batch = await shop.batch()
+    ident = await shop.send(ADA, BOB, batch=batch)
+    await shop.run(R.accepted, R.deferred)
+    await shop.store.messages.cancel(shop.tenant, LIVE, ident, shop.now)
+    assert await cancel(shop, batch) == BatchCancelled(0, 0, 0, 0, 1, 0)

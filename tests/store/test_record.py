@@ -70,6 +70,19 @@ async def test_the_next_run_serves_only_who_is_still_to_be_served(shop: Shop) ->
     assert (detail.row.state, detail.next_attempt_at) == (State.sent, accepted_at + SETTLE_MS)
 
 
+async def test_an_acceptance_keeps_its_day_through_later_deferrals(shop: Shop) -> None:
+    """Whatever ends the waiting of the others, it is confirmed a day after it was accepted."""
+    ident = await shop.send(ADA, BOB)
+    accepted_at = shop.now
+    await shop.run(ACCEPTED, DEFERRED)
+    for _ in range(2):
+        shop.later(RETRY_MS)
+        await shop.run(DEFERRED)
+    await shop.store.messages.cancel(shop.tenant, LIVE, ident, shop.now)
+    detail = await shop.detail(ident)
+    assert (detail.row.state, detail.next_attempt_at) == (State.sent, accepted_at + SETTLE_MS)
+
+
 async def test_a_deferral_waits_for_its_time_and_counts(shop: Shop) -> None:
     """The schedule advances by it, and giving up is counted from the first attempt."""
     await shop.send()
@@ -130,6 +143,18 @@ async def test_what_would_wait_again_in_a_cancelled_batch_is_cancelled(shop: Sho
     assert [await shop.state(i) for i in (deferred, aborted)] == [State.cancelled] * 2
     assert await shop.recipients(deferred) == [R.stopped] * len(to)
     assert await shop.counts(batch) == {State.cancelled: 2}
+
+
+@pytest.mark.parametrize("outcome", [BOUNCED, DEFERRED, GIVEN_UP])
+async def test_what_a_run_says_before_its_departure_does_not_undo_the_batchs_cancel(shop: Shop, outcome: R) -> None:
+    """It had been counted as cancelled by the flag; nothing was sent."""
+    batch = await shop.batch()
+    ident = await shop.send(batch=batch)
+    (claimed,) = await shop.claim()
+    await shop.store.messages.cancel_batch(batch, shop.tenant, LIVE, shop.now)
+    assert await shop.record(claimed, None, outcome) == "recorded"
+    assert await shop.state(ident) == State.cancelled
+    assert await shop.counts(batch) == {State.cancelled: 1}
 
 
 async def test_somebody_accepted_in_a_cancelled_batch_and_the_rest_is_stopped(shop: Shop) -> None:
@@ -228,6 +253,15 @@ async def test_a_late_answer_after_a_later_departure_is_an_event(shop: Shop) -> 
     assert await shop.record(claimed, departed, DELIVERED) == "event"
     assert await shop.state(ident) == State.sending
     assert (await shop.note(ident, "late_result"))["outcome"] == "delivered"
+
+
+async def test_a_late_answer_of_an_earlier_departure_changes_nothing_later(shop: Shop) -> None:
+    """Also when the later attempt is over and waits again."""
+    claimed, departed, ident = await woken(shop)
+    shop.later(UNCERTAIN_MS)
+    await shop.run(DEFERRED)
+    assert await shop.record(claimed, departed, BOUNCED) == "event"
+    assert await shop.state(ident) == State.deferred
 
 
 async def test_a_late_doubt_is_no_news(shop: Shop) -> None:

@@ -12,7 +12,7 @@ from postclock.courier.return_path import ReturnPath
 from postclock.engine import outcomes
 from postclock.engine.coalesce import Coalescer
 from postclock.engine.flow import Flow
-from postclock.engine.points import OnPoint
+from postclock.engine.points import OnPoint, nowhere
 from postclock.engine.prepare import Prepared, Refused
 from postclock.engine.scheduler import LAST_TRIES, PAUSE_MS, Scheduler
 from postclock.engine.settings import EngineSettings
@@ -220,7 +220,9 @@ class Delivery:
         except ValueError as error:
             return accident(f"no envelope: {error}", now=self._clock.now_ms())
         try:
-            delivery = await connection.deliver(envelope, prepared.content, self._on_point)
+            delivery = await connection.deliver(
+                envelope, prepared.content, None if self._on_point is nowhere else self._on_point
+            )
         except Exception as fault:  # noqa: BLE001  (ours: whatever it is, the run has a result)
             _log.exception("a conversation failed", message_id=c.message)
             connection.abort()

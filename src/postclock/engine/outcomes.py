@@ -29,8 +29,10 @@ def of_delivery(
     retry_at = next_attempt(now, 0 if hosts_fault else claimed.deferrals, jitter)
     if any(o.state == "uncertain" for o in delivery.outcomes):
         again_at = max(now, departed_at + settings.uncertain_wait_ms)
-        # Only a recipient that was deferred beside it brings the schedule of deferrals in.
-        retry_at = max(retry_at, again_at) if any(o.state == "deferred" for o in delivery.outcomes) else again_at
+        # The first time it is the wait alone. Deferred before or beside it, the schedule counts as well: a server that breaks
+        # off after every dot gets the mail again less and less often.
+        scheduled = claimed.deferrals > 0 or any(o.state == "deferred" for o in delivery.outcomes)
+        retry_at = max(retry_at, again_at) if scheduled else again_at
     given_up = is_given_up(claimed.tried_at, retry_at, settings.give_up_after_ms)
     results = tuple(
         _recipient(r, o, given_up=given_up, policy=policy, settings=settings)

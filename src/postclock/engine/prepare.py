@@ -4,7 +4,6 @@ What a person wrote wrongly (a template that cannot be rendered with its data) i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -26,8 +25,7 @@ from postclock.store.records import POLICIES, Claimed
 personalization = msgspec.msgpack.Decoder(Personalization).decode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All that preparing one claim needs, fetched beforehand. ``version`` is the template version to render, if any."""
 
     claimed: Claimed
@@ -39,8 +37,7 @@ class Order:
     sent_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Signed bytes, ready to depart. ``wire`` are the pending recipients as RCPT gets them, by their place."""
 
     claimed: Claimed
@@ -55,8 +52,7 @@ class Prepared:
     """What is done when the result is lost: the send's own policy, or the tenant's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """It cannot be made: for good, or (``later``) by a fault of ours, so that it is tried again."""
 
     claimed: Claimed

@@ -20,7 +20,7 @@ from postclock.engine.contexts import Contexts, Unseal
 from postclock.engine.deliver import Delivery
 from postclock.engine.flow import Flow
 from postclock.engine.housekeeping import Housekeeping
-from postclock.engine.points import OnPoint
+from postclock.engine.points import OnPoint, nowhere
 from postclock.engine.prepare import Refused
 from postclock.engine.scheduler import Scheduler
 from postclock.engine.settings import EngineSettings
@@ -53,7 +53,7 @@ class Engine:
         unseal: Unseal,
         return_path: ReturnPath,
         metrics: Metrics,
-        on_point: OnPoint = lambda _: None,
+        on_point: OnPoint = nowhere,
         may_depart: Callable[[], bool] = lambda: True,
         on_failure: Callable[[], object] = lambda: None,
     ) -> None:
@@ -152,37 +152,39 @@ class Engine:
         flow.look = skew.look
         loop = self._loop
         ledger.on_ready(lambda at: _tell(loop, scheduler, at))
-        await self._courier.start()
-        await house.rescue()
-        async with asyncio.TaskGroup() as group:
-            loops = [group.create_task(w) for w in (house.run_beat(), house.run_sweep(), skew.run())]
-            preparing = [group.create_task(scheduler.run_preparation()) for _ in range(settings.threads)]
-            group.create_task(flow.run_gate())
-            group.create_task(delivery.departures.run())
-            group.create_task(delivery.records.run())
-            claiming = group.create_task(scheduler.run_claims())
-            for _ in range(settings.workers):
-                group.create_task(delivery.run_worker())
-            # Not waited for: a host that does not answer must not keep the process from starting.
-            loops.append(group.create_task(self._courier.warm(self._courier.route(""), WARM)))
-            skew.on_back = lambda: _in(group, scheduler.give_back_far())
-            self._started = True
-            self._running.set()
-            await self._stop.wait()
-            delivery.stopping = scheduler.stopping = house.stopping = skew.stopping = True
-            scheduler.wake()
-            left = flow.close()
-            await delivery.stop(settings.stop_grace_seconds)
-            for task in loops:
-                task.cancel()
-            await claiming
-            scheduler.finish()
-            await asyncio.gather(*preparing)
-            await scheduler.give_back([p.claimed for p in left])
-            await delivery.departures.close()
-            await delivery.records.close()
-        await self._courier.close()
-        scheduler.close()
+        try:
+            await self._courier.start()
+            await house.rescue()
+            async with asyncio.TaskGroup() as group:
+                loops = [group.create_task(w) for w in (house.run_beat(), house.run_sweep(), skew.run())]
+                preparing = [group.create_task(scheduler.run_preparation()) for _ in range(settings.threads)]
+                group.create_task(flow.run_gate())
+                group.create_task(delivery.departures.run())
+                group.create_task(delivery.records.run())
+                claiming = group.create_task(scheduler.run_claims())
+                for _ in range(settings.workers):
+                    group.create_task(delivery.run_worker())
+                # Not waited for: a host that does not answer must not keep the process from starting.
+                loops.append(group.create_task(self._courier.warm(self._courier.route(""), WARM)))
+                skew.on_back = lambda: _in(group, scheduler.give_back_far())
+                self._started = True
+                self._running.set()
+                await self._stop.wait()
+                delivery.stopping = scheduler.stopping = house.stopping = skew.stopping = True
+                scheduler.wake()
+                left = flow.close()
+                await delivery.stop(settings.stop_grace_seconds)
+                for task in loops:
+                    task.cancel()
+                await claiming
+                scheduler.finish()
+                await asyncio.gather(*preparing)
+                await scheduler.give_back([p.claimed for p in left])
+                await delivery.departures.close()
+                await delivery.records.close()
+        finally:
+            await self._courier.close()
+            scheduler.close()
 
 
 def _in(group: asyncio.TaskGroup, work: Coroutine[Any, Any, None]) -> None:

@@ -5,7 +5,6 @@ on every attempt. It never refuses: what cannot stand in a message is cleaned, c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Literal
@@ -40,8 +39,7 @@ _BEFORE_HTML: Final = frozenset({"text/x-amp-html", OCTET_STREAM})
 _MIME_VERSION: Final = (b"MIME-Version", b"1.0")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A file that goes with the message. An inline one with a content id goes beside the html that shows it."""
 
     filename: str
@@ -51,8 +49,7 @@ class File:
     content_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All that one message is made of, rendered. ``message_id`` has its angle brackets; ``sent_at`` is Unix seconds, UTC.
 
     ``alternatives`` are bodies of other types than text/plain and text/html. There is no bcc: it never reaches a message.
@@ -69,7 +66,7 @@ class Draft:
     html: str | None = None
     alternatives: tuple[Content, ...] = ()
     files: tuple[File, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
 class Composed(msgspec.Struct, frozen=True, kw_only=True, gc=False):

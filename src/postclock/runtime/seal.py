@@ -43,7 +43,7 @@ class Seal:
 
     def open(self, purpose: str, sealed: bytes) -> bytes:
         """What was sealed; raises WrongKey."""
-        if not sealed.startswith(_VERSION):
+        if not sealed.startswith(_VERSION) or len(sealed) <= 1 + _NONCE:
             raise WrongKey(purpose)
         try:
             return self._cipher(purpose).decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], purpose.encode())

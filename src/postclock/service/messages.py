@@ -7,7 +7,7 @@ import msgspec
 from postclock.core import ids
 from postclock.core.account import Principal
 from postclock.core.clock import Clock
-from postclock.core.errors import Busy
+from postclock.core.errors import Busy, NotFound
 from postclock.core.lifecycle import State
 from postclock.core.message import Personalization, Submission
 from postclock.store.interface import Messages as MessageStore
@@ -66,24 +66,31 @@ class Messages:
 
     async def detail(self, who: Principal, public: str) -> ShownDetail:
         """Raises NotFound."""
-        _, ident = ids.parse_message_id(public)
+        ident = _number(public)
         found = await self._store.detail(who.tenant.id, mode_number(who.mode), ident)
         return ShownDetail(shown=_shown(found.row), detail=found)
 
     async def cancel(self, who: Principal, public: str) -> CancelAnswer:
         """One atomic step against the engine's depart. Raises NotFound."""
-        _, ident = ids.parse_message_id(public)
+        ident = _number(public)
         return await self._store.cancel(who.tenant.id, mode_number(who.mode), ident, self._clock.now_ms())
 
     async def retry(self, who: Principal, public: str) -> State:
         """Queue it again for its recipients without acceptance. Raises NotFound, Invalid."""
-        _, ident = ids.parse_message_id(public)
+        ident = _number(public)
         return await self._store.retry(who.tenant.id, mode_number(who.mode), ident, self._clock.now_ms())
 
     async def fail(self, who: Principal, public: str, reason: str) -> State:
         """Mark it failed by hand. Raises NotFound, Invalid."""
-        _, ident = ids.parse_message_id(public)
+        ident = _number(public)
         return await self._store.fail(who.tenant.id, mode_number(who.mode), ident, self._clock.now_ms(), reason)
+
+
+def _number(public: str) -> int:
+    try:
+        return ids.parse_message_id(public)[1]
+    except NotFound:
+        raise NotFound("Message not found") from None
 
 
 def _shown(row: MessageRow) -> Shown:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import msgspec
+
 from postclock.core.account import TenantSettings
 from postclock.core.lifecycle import RecipientState, State
 from postclock.core.message import Mode, UncertainPolicy
@@ -55,8 +57,7 @@ class NewMessage(NamedTuple):
     subject: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acceptance:
+class Acceptance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One accepted call, all or nothing. ``sandbox``: stored as such at once, nothing is queued."""
 
     tenant: int
@@ -122,8 +123,7 @@ class Claimed(NamedTuple):
     recipients: tuple[PendingRecipient, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Departure:
+class Departure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What asks to depart. ``domain`` is the sender's, ``revision`` the tenant's at which the mail was made."""
 
     claimed: Claimed
@@ -133,23 +133,20 @@ class Departure:
     reissued: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Departed:
+class Departed(msgspec.Struct, frozen=True, gc=False):
     """It may go now. ``dropped`` are the recipients (their places) that were suppressed meanwhile."""
 
     at: int
     dropped: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True, gc=False):
     """It may not go. ``why`` is gone (cancelled, or no longer ours), settled (refused here), parked, stale (make it again) or early."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecipientResult:
+class RecipientResult(msgspec.Struct, frozen=True, gc=False):
     """What became of one recipient in one attempt."""
 
     n: int
@@ -163,8 +160,7 @@ class RecipientResult:
     enhanced: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of one run.
 
     ``departed_at`` is None when nothing departed. ``retry_at`` is when deferred recipients are tried again, or uncertain ones

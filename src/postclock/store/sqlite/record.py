@@ -1,8 +1,9 @@
 """Record: what became of a run, once. Every write names its claim; what comes too late is a late result, never lost."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from postclock.core.lifecycle import WAITING, RecipientState, State, Step, allows, fold
 from postclock.store.records import Owner, RecipientResult, Result
