@@ -214,8 +214,10 @@ def test_a_batch_cancel_in_the_thick_of_it(here: Ground) -> None:
     delivered, bounced = send("b-fine@example.com"), send("gone-b@example.com")
     deferred, exposed = send("later-b@example.com"), send("b-part@example.com", "later-b2@example.com")
     scheduled = send("b-waits@example.com", send_at=soon(3_600))
-    caller.settles(delivered), caller.settles(bounced)
-    is_deferred(here, deferred), is_deferred(here, exposed)
+    for ident in (delivered, bounced):
+        caller.settles(ident)
+    for ident in (deferred, exposed):
+        is_deferred(here, ident)
     here.sink.answer("dot", DROP)
     uncertain = send("b-unsure@example.com")
     until(lambda: "uncertain" in caller.events(uncertain))
@@ -240,4 +242,4 @@ def test_a_batch_cancel_in_the_thick_of_it(here: Ground) -> None:
     done = caller.batch_settles(batch)
     assert done["status_counts"] == dict.fromkeys(counts, 0) | {"delivered": 3, "bounced": 1, "failed": 1, "cancelled": 2}
     again = caller.post(f"/v3/mail/batch/{batch}/cancel")
-    assert {k: v for k, v in again.items() if v} == {"batch_id": batch, "total_messages": 7, "settled": 7} or again["cancelled"] == 2
+    assert (again["cancelled"], again["settled"], again["total_messages"]) == (2, 5, 7)

@@ -416,6 +416,28 @@ async def test_a_forward_jump_holds_scheduled_mail_and_lets_urgent_mail_go(shop:
         await shop.is_in(scheduled, State.delivered)
 
 
+async def test_a_forward_jump_does_not_shorten_the_wait_of_the_uncertain(shop: Bench) -> None:
+    """Eleven minutes are eleven minutes: a clock that jumped has to stand first, and when it is put right nothing was sent."""
+    shop.courier.answers.append(BROKEN)
+    async with shop.running():
+        message = await shop.send()
+        await shop.is_in(message, State.uncertain)
+        shop.clock.jump(3_600)
+        shop.skew.look()
+        shop.scheduler.wake()
+        await becomes(lambda: is_so(shop.points.count("prepared") == 2))
+        await turns()
+        assert len(shop.courier.handed) == 1
+        shop.clock.jump(-3_600)
+        shop.skew.look()
+        shop.flow.wake()
+        await shop.scheduler.give_back_far()
+        await turns()
+        assert len(shop.courier.handed) == 1
+        shop.later(11 * 60)
+        await shop.courier.came(2)
+
+
 async def test_a_clock_that_goes_back_sends_nothing_twice(shop: Bench) -> None:
     """Sent, then the clock says it is not due yet: it stays sent."""
     async with shop.running():

@@ -16,6 +16,8 @@ from tests.support.clock import MovedClock
 
 QUEUED: Final = frozenset({State.queued, State.deferred})
 
+NUMBERED = re.compile(r"\?(\d+)")
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
@@ -28,7 +30,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
 def plan(store: SqliteStore, sql: str) -> list[str]:
     """What SQLite says it will do."""
     named = re.findall(r":(\w+)", sql)
-    args: Any = dict.fromkeys(named, 1) if named else [1] * sql.count("?")
+    args: Any = (
+        dict.fromkeys(named, 1) if named else [1] * (max(map(int, NUMBERED.findall(sql)), default=0) or sql.count("?"))
+    )
     return [row[3] for row in store._readers.run_here(lambda run: run(f"EXPLAIN QUERY PLAN {sql}", args))]
 
 
@@ -65,6 +69,7 @@ ROW = "SEARCH queue USING INTEGER PRIMARY KEY (rowid=?)"
         ("settle_message", (MESSAGE,)),
         ("note_sent", (MESSAGE,)),
         ("message", (MESSAGE,)),
+        ("take_out", ("SEARCH queue USING INTEGER PRIMARY KEY",)),
         ("add_event", ("SEARCH events USING PRIMARY KEY (message=?)",)),
         ("pending", ("SEARCH recipients USING PRIMARY KEY (message=?)",)),
         ("recipient_states", ("SEARCH recipients USING PRIMARY KEY (message=?)",)),

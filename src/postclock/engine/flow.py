@@ -136,7 +136,8 @@ class Flow:
         heapq.heappush(self._early, (prepared.claimed.start_at, self._sequence, prepared))
 
     def _is_held(self, prepared: Prepared) -> bool:
-        return prepared.claimed.lane != 0 and self.held
+        # A further attempt waits as well: what is uncertain must not be sent again before its time by a clock that jumped.
+        return self.held and (prepared.claimed.lane != 0 or prepared.claimed.attempt > 1)
 
     def _offer(self, prepared: Prepared) -> None:
         self._ready[prepared.claimed.lane].append(prepared)
@@ -187,9 +188,12 @@ class Flow:
         return min((start for start, _, p in self._early if not self._is_held(p)), default=None)
 
     def pull(self, beyond_ms: int) -> list[Prepared]:
-        """Take out what starts later than that: the clock went back, and it must not fill the room for so long."""
-        far = [p for start, _, p in self._early if start > beyond_ms]
-        self._early = [entry for entry in self._early if entry[0] <= beyond_ms]
+        """Take out what starts later than that: the clock went back, and it must not fill the room for so long.
+
+        What may have been delivered stays: given back it would be ready at once, before its wait is over.
+        """
+        far = [p for start, _, p in self._early if start > beyond_ms and not p.claimed.exposed]
+        self._early = [entry for entry in self._early if entry[0] <= beyond_ms or entry[2].claimed.exposed]
         heapq.heapify(self._early)
         return far
 

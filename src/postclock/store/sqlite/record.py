@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from postclock.core.lifecycle import WAITING, RecipientState, State, Step, allows, fold
+from postclock.core.lifecycle import SETTLED, WAITING, RecipientState, State, Step, allows, fold
 from postclock.store.records import Owner, RecipientResult, Result
 from postclock.store.sqlite.rows import (
     SETTLE_LANE,
@@ -13,6 +13,7 @@ from postclock.store.sqlite.rows import (
     Row,
     cancel_with_batch,
     claimed_row,
+    close,
     event,
     finish,
     is_gone_with_batch,
@@ -20,6 +21,7 @@ from postclock.store.sqlite.rows import (
     recipient_states,
     settle,
     stop_exposed,
+    take_out,
     wait_again,
 )
 from postclock.store.sqlite.transaction import Transaction
@@ -34,6 +36,8 @@ EVENTS: Final[dict[RecipientState, str]] = {
     RecipientState.dropped: "dropped",
     RecipientState.simulated: "processed",
 }
+FINAL: Final = {r: s for r in RecipientState if (s := fold([r])) in SETTLED}
+"""The state of a message whose only recipient ended so."""
 _TAKEN: Final = frozenset({RecipientState.accepted, RecipientState.delivered})
 _ANSWERED: Final = _TAKEN | {RecipientState.bounced, RecipientState.deferred}
 """What the server said itself: news even when it comes late."""
@@ -50,8 +54,13 @@ def record(owner: Owner, results: Sequence[Result], now: int) -> Callable[[Trans
 
 
 def _one(tx: Transaction, owner: Owner, result: Result, now: int) -> str:
-    row = read_row(tx, result.claimed.id)
     c = result.claimed
+    if c.n_rcpt == 1 and len(result.results) == 1 and (final := FINAL.get(result.results[0].state)) is not None:
+        ended = take_out(tx, c.id, owner.id, c.attempt)
+        if ended is not None:
+            _end(tx, ended, result, final, now)
+            return "recorded"
+    row = read_row(tx, c.id)
     if row is not None and claimed_row(row, c, owner.id):
         _apply(tx, row, result, now)
         return "recorded"
@@ -75,6 +84,17 @@ def _one(tx: Transaction, owner: Owner, result: Result, now: int) -> str:
             {"outcome": r.state.name, "smtp_response": r.reply, "attempt": c.attempt},
         )
     return "event"
+
+
+def _end(tx: Transaction, row: Row, result: Result, state: State, now: int) -> None:
+    """The final result of a lone recipient, whose row was taken out: most mail goes this way."""
+    if is_gone_with_batch(tx, row):
+        cancel_with_batch(tx, row, now)
+        return
+    r = result.results[0]
+    _tell(tx, row, result, r, now)
+    reason = result.reason or (None if r.state in _TAKEN else r.reply)
+    close(tx, row, state, now, reason=reason, exposed=row.exposed or r.state in _TAKEN, data_at=result.data_at)
 
 
 def _apply(tx: Transaction, row: Row, result: Result, now: int) -> None:

@@ -21,6 +21,7 @@ from postclock.store.queries import load
 from postclock.store.records import Claimed
 from postclock.store.sqlite.transaction import Transaction
 
+_json: Final = msgspec.json.Encoder().encode
 SQL: Final = load("postclock.store.sqlite.sql", "ledger")
 SETTLE_LANE: Final = 3
 
@@ -51,13 +52,30 @@ class Row(NamedTuple):
     reason: str | None
 
 
+_STATES: Final = tuple(State)
+_STATUS: Final = Row._fields.index("status")
+_EXPOSED: Final = Row._fields.index("exposed")
+
+
 def read_row(tx: Transaction, ident: int) -> Row | None:
     """The queue row, or None when there is none (settled, or never was)."""
     found = tx.one(SQL["row"], (ident,))
     if found is None:
         return None
-    row = Row(*found)
-    return row._replace(status=State(row.status), exposed=bool(row.exposed))
+    return _row(found)
+
+
+def take_out(tx: Transaction, ident: int, owner: int, attempt: int) -> Row | None:
+    """Delete the queue row of a claim in force; the row as it was, None when the claim is no longer in force."""
+    found = tx.one(SQL["take_out"], (ident, owner, attempt))
+    return None if found is None else _row(found)
+
+
+def _row(found: tuple[Any, ...]) -> Row:
+    values = list(found)
+    values[_STATUS] = _STATES[values[_STATUS]]
+    values[_EXPOSED] = bool(values[_EXPOSED])
+    return Row._make(values)
 
 
 def event(
@@ -72,14 +90,7 @@ def event(
     """Add an event at the end of the message's timeline."""
     tx.do(
         SQL["add_event"],
-        {
-            "message": message,
-            "week": week,
-            "type": kind,
-            "at": at,
-            "recipient": recipient,
-            "metadata": msgspec.json.encode(metadata).decode() if metadata else None,
-        },
+        (message, week, kind, at, recipient, _json(metadata).decode() if metadata else None),
     )
 
 
@@ -139,9 +150,24 @@ def settle(
     counted: bool = True,
 ) -> None:
     """The message is done: the queue row goes, the message keeps the result. ``counted`` False: the batch's flag moved the counts."""
+    tx.do(SQL["drop_row"], (row.id,))
+    close(tx, row, state, now, reason=reason, exposed=exposed, data_at=data_at, counted=counted)
+
+
+def close(
+    tx: Transaction,
+    row: Row,
+    state: State,
+    now: int,
+    *,
+    reason: str | None = None,
+    exposed: bool | None = None,
+    data_at: int | None = None,
+    counted: bool = True,
+) -> None:
+    """The second half of ``settle``, for a row that was taken out already."""
     assert state not in HELD
     is_exposed = row.exposed if exposed is None else exposed
-    tx.do(SQL["drop_row"], (row.id,))
     delivered_at = now if state is State.delivered else None
     tx.do(
         SQL["settle_message"],

@@ -94,9 +94,15 @@ SELECT id, week, tenant, mode, submission, batch, n_rcpt, rcpt, due_at, created_
        delivered_at, data_at
 FROM messages WHERE id = ?
 
+-- name: take_out
+-- The row of a claim in force, gone in the same statement: what a final result of a lone recipient needs, one look-up less.
+DELETE FROM queue WHERE id = ? AND owner = ? AND attempt = ?
+RETURNING id, message, week, tenant, mode, lane, batch, due_at, ready_at, status, owner, attempt, exposed, policy, deferrals, tried_at, handed_at, departed_at,
+       settle_at, stamp, reason
+
 -- name: add_event
 INSERT INTO events (message, n, week, type, at, recipient, metadata)
-VALUES (:message, (SELECT ifnull(max(n), 0) + 1 FROM events WHERE message = :message), :week, :type, :at, :recipient, :metadata)
+VALUES (?1, (SELECT ifnull(max(n), 0) + 1 FROM events WHERE message = ?1), ?2, ?3, ?4, ?5, ?6)
 
 -- name: suppress
 INSERT INTO suppressions (tenant, mode, address, list, created_at, reason, bounce_type, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
