@@ -30,7 +30,7 @@ contracts: install
 	$(BIN)/lint-imports
 
 suite: install
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: install
 	@for b in accept dispatch lateness; do $(BIN)/python -m bench.$$b || exit 1; done

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +54,17 @@ def mail(*to: str, **more: Any) -> dict[str, Any]:
 def each_to(addresses: Sequence[str], **more: Any) -> dict[str, Any]:
     """A body with one personalization, and so one message, for each address."""
     return mail(personalizations=[{"to": [{"email": a}]} for a in addresses], **more)
+
+
+_records: dict[str, bytes] = {}
+
+
+def records(service: Service) -> dict[str, bytes]:
+    """The DNS records the domain's owner is told to publish, by name; asked for once, all services of a run share the key."""
+    if not _records:
+        told = service.cli_json("domains", "records", DOMAIN)["records"]
+        _records.update({r["name"]: r["value"].encode() for r in told if r["type"] == "TXT"})
+    return _records
 
 
 class Caller:
@@ -180,15 +190,11 @@ class Ground:
         until(lambda: not missing(), seconds)
         return [m for m in tuple(self.sink.mails) if wanted & set(m.rcpts)]
 
-    @cached_property
-    def records(self) -> dict[str, bytes]:
-        """The DNS records the domain's owner is told to publish, by name."""
-        told = self.service.cli_json("domains", "records", DOMAIN)["records"]
-        return {r["name"]: r["value"].encode() for r in told if r["type"] == "TXT"}
-
     def verifies(self, m: Mail) -> bool:
         """Whether an independent verifier accepts the signature against those records."""
-        return bool(dkim.verify(m.content, dnsfunc=lambda name, timeout=5: self.records.get(name.decode().rstrip("."))))
+        return bool(
+            dkim.verify(m.content, dnsfunc=lambda name, timeout=5: records(self.service).get(name.decode().rstrip(".")))
+        )
 
     def new_caller(self) -> Caller:
         """The same key after a new start (the port may be another)."""
@@ -216,6 +222,18 @@ def ground(folder: Path, env: Mapping[str, str] | None = None, *, args: Sequence
                 yield here
             finally:
                 here.caller.close()
+
+
+QUICK = {"POSTCLOCK_FINAL_REPLY_TIMEOUT": "1s", "POSTCLOCK_UNCERTAIN_WAIT": "1s"}
+"""An uncertain mail is sent again a second after it departed."""
+
+
+def again(here: Ground) -> Ground:
+    """Start it again in the same folder."""
+    here.service.args = ()
+    here.service.start()
+    here.new_caller()
+    return here
 
 
 def header(m: Mail, name: str) -> str:

@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import response_schema_conformance, statu
 
 from tests.end_to_end.parts import Ground, mail
 
-EXAMPLES = 15
+EXAMPLES = 10
 SECONDS = 10.0
 """Nothing may take longer to answer."""
 

@@ -240,6 +240,11 @@ def test_a_batch_cancel_in_the_thick_of_it(here: Ground) -> None:
     assert [r["status"] for r in caller.detail(exposed)["recipients"]] == ["delivered", "given_up"]
     caller.post(f"/v3/messages/{uncertain}/fail")
     done = caller.batch_settles(batch)
-    assert done["status_counts"] == dict.fromkeys(counts, 0) | {"delivered": 3, "bounced": 1, "failed": 1, "cancelled": 2}
+    assert done["status_counts"] == dict.fromkeys(counts, 0) | {
+        "delivered": 3,
+        "bounced": 1,
+        "failed": 1,
+        "cancelled": 2,
+    }
     again = caller.post(f"/v3/mail/batch/{batch}/cancel")
     assert (again["cancelled"], again["settled"], again["total_messages"]) == (2, 5, 7)

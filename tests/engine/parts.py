@@ -88,6 +88,11 @@ async def becomes(fact: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.to_thread(lambda: None)
 
 
+async def is_so(fact: bool) -> bool:
+    """A fact, for ``becomes``."""
+    return fact
+
+
 async def turns(n: int = 20) -> None:
     """Let everything that can go on go on."""
     for _ in range(n):

@@ -11,11 +11,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from postclock.api.json_body import MAX_BODY
-from postclock.core.errors import Busy, TooLarge
+from postclock.core.errors import Busy, Invalid, TooLarge
 
 MAX_HELD: Final = (
     256 * 1024 * 1024
 )  # octets of bodies in memory at once: a dozen of the largest, thousands of usual ones
+
+_AS_IT_IS: Final = frozenset({b"", b"identity"})
 
 
 class Intake:
@@ -35,10 +37,13 @@ class Intake:
         """The whole body, counted as held while the block runs.
 
         Raises TooLarge over ``MAX_BODY`` (by its announced length, before any of it is read), Busy when the process holds too much,
-        ClientDisconnect when the caller went away.
+        ClientDisconnect when the caller went away, Invalid for a compressed body: it is never unpacked.
         """
-        if _announced(scope) > MAX_BODY:
+        length, coding = _announced(scope)
+        if length > MAX_BODY:
             raise TooLarge(_too_large())
+        if coding not in _AS_IT_IS:
+            raise Invalid("The body is compressed: send it as it is, without Content-Encoding.", "Content-Encoding")
         pieces: list[bytes] = []
         size = 0
         try:
@@ -61,11 +66,15 @@ class Intake:
             self._held -= size
 
 
-def _announced(scope: MutableMapping[str, Any]) -> int:
+def _announced(scope: MutableMapping[str, Any]) -> tuple[int, bytes]:
+    """(Content-Length, Content-Encoding) as far as they are said."""
+    length, coding = 0, b""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and len(value) < 20:
-            return int(value)
-    return 0
+            length = int(value)
+        elif name == b"content-encoding":
+            coding = value.strip().lower()
+    return length, coding
 
 
 def _too_large() -> str:

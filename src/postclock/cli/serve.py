@@ -24,6 +24,7 @@ from postclock.assembly import (
     park_after_restore,
 )
 from postclock.cli.command import AsJson, Config, settings_of, told
+from postclock.cli.connection import BoundedConnection
 from postclock.cli.demo import prepare_demo
 from postclock.cli.output import say
 from postclock.core.errors import PostclockError
@@ -111,8 +112,8 @@ async def _run(
     app = build_operations(house) if only is Part.engine else house.app
     server = _Server(
         uvicorn.Config(
-            app, http="httptools", lifespan="off", access_log=False, log_config=None, server_header=False, proxy_headers=False, backlog=BACKLOG,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
+            app, http=BoundedConnection, ws="none", lifespan="off", access_log=False, log_config=None, server_header=False, proxy_headers=False,
+            backlog=BACKLOG, timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )  # fmt: skip
     loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """Messages, after they were accepted: listed, looked at, cancelled, retried, failed."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,7 @@ from postclock.core.message import Personalization, Submission
 from postclock.store.interface import Messages as MessageStore
 from postclock.store.records import CancelAnswer, MessageDetail, MessageFilter, MessageRow, mode_number
 
+_NO_MESSAGE: Final = "Message not found"
 _submission = msgspec.msgpack.Decoder(Submission).decode
 _personalization = msgspec.msgpack.Decoder(Personalization).decode
 
@@ -66,31 +68,34 @@ class Messages:
 
     async def detail(self, who: Principal, public: str) -> ShownDetail:
         """Raises NotFound."""
-        ident = _number(public)
+        week, ident = _number(public)
         found = await self._store.detail(who.tenant.id, mode_number(who.mode), ident)
+        if found.row.week != week:
+            raise NotFound(_NO_MESSAGE)
         return ShownDetail(shown=_shown(found.row), detail=found)
 
     async def cancel(self, who: Principal, public: str) -> CancelAnswer:
         """One atomic step against the engine's depart. Raises NotFound."""
-        ident = _number(public)
-        return await self._store.cancel(who.tenant.id, mode_number(who.mode), ident, self._clock.now_ms())
+        week, ident = _number(public)
+        return await self._store.cancel(who.tenant.id, mode_number(who.mode), ident, self._clock.now_ms(), week)
 
     async def retry(self, who: Principal, public: str) -> State:
         """Queue it again for its recipients without acceptance. Raises NotFound, Invalid."""
-        ident = _number(public)
-        return await self._store.retry(who.tenant.id, mode_number(who.mode), ident, self._clock.now_ms())
+        week, ident = _number(public)
+        return await self._store.retry(who.tenant.id, mode_number(who.mode), ident, self._clock.now_ms(), week)
 
     async def fail(self, who: Principal, public: str, reason: str) -> State:
         """Mark it failed by hand. Raises NotFound, Invalid."""
-        ident = _number(public)
-        return await self._store.fail(who.tenant.id, mode_number(who.mode), ident, self._clock.now_ms(), reason)
+        week, ident = _number(public)
+        return await self._store.fail(who.tenant.id, mode_number(who.mode), ident, self._clock.now_ms(), reason, week)
 
 
-def _number(public: str) -> int:
+def _number(public: str) -> tuple[int, int]:
+    """(week, id): an id with another week in it is another message's, and that one does not exist."""
     try:
-        return ids.parse_message_id(public)[1]
+        return ids.parse_message_id(public)
     except NotFound:
-        raise NotFound("Message not found") from None
+        raise NotFound(_NO_MESSAGE) from None
 
 
 def _shown(row: MessageRow) -> Shown:

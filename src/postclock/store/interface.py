@@ -115,15 +115,15 @@ class Messages(Protocol):
         """Store attachments (by SHA-256 hex), once per tenant, in a transaction of their own."""
         ...
 
-    async def cancel(self, tenant: int, mode: int, message: int, now: int) -> CancelAnswer:
-        """Raises NotFound."""
+    async def cancel(self, tenant: int, mode: int, message: int, now: int, week: int | None = None) -> CancelAnswer:
+        """Raises NotFound, also (as fail and retry do) when ``week`` is given and is not the message's."""
         ...
 
-    async def fail(self, tenant: int, mode: int, message: int, now: int, reason: str) -> State:
+    async def fail(self, tenant: int, mode: int, message: int, now: int, reason: str, week: int | None = None) -> State:
         """Raises NotFound, Invalid."""
         ...
 
-    async def retry(self, tenant: int, mode: int, message: int, now: int) -> State:
+    async def retry(self, tenant: int, mode: int, message: int, now: int, week: int | None = None) -> State:
         """Raises NotFound, Invalid."""
         ...
 

@@ -53,11 +53,12 @@ class MailSend:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: tuple[tuple[str, str], ...] = ()
         try:
-            authorization, key = _headers(scope)
+            authorization, given = _headers(scope)
             who = self._authenticator.cached(authorization) or await self._authenticator.authenticate(authorization)
             who.needs(KeyScope.mail_send)
             left = self._limits.take(who, Ceiling.sends)
             headers = limit_headers(left.limit, left.remaining, left.reset_at)
+            key = _key(given)
             async with self._intake.body(scope, receive) as body:
                 asked = await _parsed(body, self._clock.now_ms())
                 accepted = await self._submit.send(
@@ -109,7 +110,7 @@ async def _fingerprint(body: bytes) -> bytes:
 
 
 def _headers(scope: Scope) -> tuple[str | None, str | None]:
-    """(Authorization, Idempotency-Key); raises Unauthorized for two credentials, Invalid for a key nobody can mean."""
+    """(Authorization, Idempotency-Key) as they came; raises Unauthorized for two credentials."""
     authorization: str | None = None
     key: str | None = None
     for name, value in scope["headers"]:
@@ -119,9 +120,14 @@ def _headers(scope: Scope) -> tuple[str | None, str | None]:
             authorization = value.decode("latin-1")
         elif name == b"idempotency-key":
             key = value.decode("latin-1").strip()
-            if not 0 < len(key) <= MAX_KEY:
-                raise Invalid(f"The Idempotency-Key header has 1 to {MAX_KEY} characters.", "Idempotency-Key")
     return authorization, key
+
+
+def _key(given: str | None) -> str | None:
+    """The idempotency key; raises Invalid for one that nobody can mean. A stranger is told that he is one before."""
+    if given is not None and not 0 < len(given) <= MAX_KEY:
+        raise Invalid(f"The Idempotency-Key header has 1 to {MAX_KEY} characters.", "Idempotency-Key")
+    return given
 
 
 async def _refuse(send: Send, failure: Failure, headers: tuple[tuple[str, str], ...]) -> None:

@@ -1,7 +1,6 @@
 """/v3/messages: the list with its nine filters, the detail, cancel, retry and fail (ScaiSend's documentation, messages)."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import date
 from typing import Final
 
 import msgspec
@@ -38,7 +37,6 @@ MAX_SUBJECT_DAYS: Final = 31
 DAY_MS: Final = 86_400_000
 MAX_PAGE: Final = 2**31
 MAX_REASON: Final = 500
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _WORDS: Final = tuple(FilterWord.__args__)  # type: ignore[attr-defined]
 _metadata = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -161,9 +159,16 @@ def _moment(query: Query, name: str, *, end: bool) -> int | None:
         return None
     if not end:
         return at
-    if _DAY.fullmatch(text):
-        return round((datetime.fromtimestamp(at / 1000, UTC) + timedelta(days=1)).timestamp() * 1000)
-    return at + 1000 - at % 1000
+    return at + (DAY_MS if _is_day(text) else 1000 - at % 1000)
+
+
+def _is_day(text: str) -> bool:
+    """Whether it is a date without a time, in any of the forms of ISO 8601."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _told(done: CancelAnswer) -> str:

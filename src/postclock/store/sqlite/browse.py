@@ -69,12 +69,17 @@ def _conditions(f: MessageFilter) -> tuple[str, list[Any], bool]:
         # Ids rise with time; a burst may run ahead of the clock by a little, never behind it.
         add(
             f"{'q' if held else 'm'}.id >= ? AND m.created_at >= ?",
-            max(0, f.start_at - ids.EPOCH_MS) << (ids.NODE_BITS + ids.SEQUENCE_BITS),
+            _first_id(f.start_at),
             f.start_at,
         )
     if f.end_at is not None:
         add("m.created_at < ?", f.end_at)
     return " AND ".join(where), values, held
+
+
+def _first_id(at_ms: int) -> int:
+    """The lowest id of a moment; beyond what ids can say (the year 2089) the lowest of the last one they can."""
+    return min(max(0, at_ms - ids.EPOCH_MS), ids.MAX_MS) << (ids.NODE_BITS + ids.SEQUENCE_BITS)
 
 
 def page(

@@ -73,17 +73,17 @@ class SqliteMessages:
 
             await self._writer.run(Kind.bulk, job, 1 + len(content) // 1000)
 
-    async def cancel(self, tenant: int, mode: int, message: int, now: int) -> CancelAnswer:
+    async def cancel(self, tenant: int, mode: int, message: int, now: int, week: int | None = None) -> CancelAnswer:
         """See Messages."""
-        return await self._writer.run(Kind.cancel, people.cancel(tenant, mode, message, now))
+        return await self._writer.run(Kind.cancel, people.cancel(tenant, mode, message, now, week))
 
-    async def fail(self, tenant: int, mode: int, message: int, now: int, reason: str) -> State:
+    async def fail(self, tenant: int, mode: int, message: int, now: int, reason: str, week: int | None = None) -> State:
         """See Messages."""
-        return await self._writer.run(Kind.cancel, people.fail(tenant, mode, message, now, reason))
+        return await self._writer.run(Kind.cancel, people.fail(tenant, mode, message, now, reason, week))
 
-    async def retry(self, tenant: int, mode: int, message: int, now: int) -> State:
+    async def retry(self, tenant: int, mode: int, message: int, now: int, week: int | None = None) -> State:
         """See Messages."""
-        return await self._writer.run(Kind.cancel, people.retry(tenant, mode, message, now))
+        return await self._writer.run(Kind.cancel, people.retry(tenant, mode, message, now, week))
 
     async def detail(self, tenant: int, mode: int, message: int) -> MessageDetail:
         """See Messages."""

@@ -38,19 +38,21 @@ BULK_LANE: Final = 2
 LEFT: Final = "the process that sent it is gone, its result is not known"
 
 
-def _message(tx: Transaction, tenant: int, mode: int, message: int) -> tuple[int | None, int]:
-    """(settled state or None, number of recipients); raises NotFound for an unknown or foreign one."""
+def _message(tx: Transaction, tenant: int, mode: int, message: int, week: int | None) -> tuple[int | None, int]:
+    """(settled state or None, number of recipients); raises NotFound for an unknown or foreign one, or one of another week."""
     found = tx.one(SQL["message"], (message,))
-    if found is None or (found[2], found[3]) != (tenant, mode):
+    if found is None or (found[2], found[3]) != (tenant, mode) or week not in (None, found[1]):
         raise NotFound("Message not found")
     return found[10], found[6]
 
 
-def cancel(tenant: int, mode: int, message: int, now: int) -> Callable[[Transaction], CancelAnswer]:
+def cancel(
+    tenant: int, mode: int, message: int, now: int, week: int | None = None
+) -> Callable[[Transaction], CancelAnswer]:
     """The job that cancels a message, or stops its pending recipients when it is exposed."""
 
     def job(tx: Transaction) -> CancelAnswer:
-        status, n = _message(tx, tenant, mode, message)
+        status, n = _message(tx, tenant, mode, message, week)
         if status is not None:
             state = State(status)
             return CancelAnswer(state, state is State.cancelled, False, 0, n)
@@ -72,11 +74,13 @@ def cancel(tenant: int, mode: int, message: int, now: int) -> Callable[[Transact
     return job
 
 
-def fail(tenant: int, mode: int, message: int, now: int, reason: str) -> Callable[[Transaction], State]:
+def fail(
+    tenant: int, mode: int, message: int, now: int, reason: str, week: int | None = None
+) -> Callable[[Transaction], State]:
     """The job that marks a message failed by hand. Raises Invalid when its state does not allow it."""
 
     def job(tx: Transaction) -> State:
-        status, _ = _message(tx, tenant, mode, message)
+        status, _ = _message(tx, tenant, mode, message, week)
         if status is not None:
             raise Invalid(f"A message that is {State(status).name} cannot be failed.")
         row = read_row(tx, message)
@@ -93,14 +97,14 @@ def fail(tenant: int, mode: int, message: int, now: int, reason: str) -> Callabl
     return job
 
 
-def retry(tenant: int, mode: int, message: int, now: int) -> Callable[[Transaction], State]:
+def retry(tenant: int, mode: int, message: int, now: int, week: int | None = None) -> Callable[[Transaction], State]:
     """The job that queues a message again for its recipients without acceptance; the 72 hours start anew.
 
     Raises Invalid when its state, its batch or a suppression does not allow it.
     """
 
     def job(tx: Transaction) -> State:
-        status, _ = _message(tx, tenant, mode, message)
+        status, _ = _message(tx, tenant, mode, message, week)
         row = read_row(tx, message) if status is None else None
         if row is None:
             assert status is not None
