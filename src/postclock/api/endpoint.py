@@ -4,6 +4,7 @@ Routes and the OpenAPI document are made from the same values, so neither can ho
 stands here once: credential, scope, ceiling, then the body, then the answer.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
@@ -20,7 +21,7 @@ from postclock.api.failures import FailureBody, Headers, failure_of, limit_heade
 from postclock.api.intake import Intake
 from postclock.api.limits import Ceiling, Limits
 from postclock.api.query import Query
-from postclock.api.shape import decode
+from postclock.api.shape import THREAD_FROM, decode
 from postclock.core.account import Principal, Scope
 from postclock.core.errors import PostclockError, Unauthorized
 from postclock.runtime.log import get_logger
@@ -47,13 +48,14 @@ class Parameter:
 class Call:
     """One call that was let in: who asks, and what for."""
 
-    __slots__ = ("_body", "_request", "principal", "query")
+    __slots__ = ("_body", "_decoded", "_request", "principal", "query")
 
     def __init__(self, principal: Principal, request: Request, body: bytes) -> None:
         self.principal = principal
         self.query = Query(request.query_params)
         self._request = request
         self._body = body
+        self._decoded: Any = None
 
     def path(self, name: str) -> str:
         """A part of the path, decoded."""
@@ -70,9 +72,16 @@ class Call:
 
     def body(self, shape: type[T]) -> T:
         """The body as ``shape``; a missing one counts as ``{}`` where nothing is required. Raises Invalid with every bad field."""
+        if isinstance(self._decoded, shape):
+            return self._decoded
         if not is_required(shape) and not self._body.strip():
             return decode(b"{}", shape)
         return decode(self._body, shape)
+
+    async def decode_ahead(self, shape: type[Any]) -> None:
+        """Decode a large body in a thread, for ``body`` to find. Raises Invalid as it does."""
+        if len(self._body) >= THREAD_FROM:
+            self._decoded = await asyncio.to_thread(decode, self._body, shape)
 
 
 def is_required(shape: Any) -> bool:
@@ -135,7 +144,10 @@ class Gate:
             headers = limit_headers(left.limit, left.remaining, left.reset_at)
             assert endpoint.answer is not None
             async with self._intake.body(scope, receive) as body:
-                reply = await endpoint.answer(Call(principal, request, body))
+                call = Call(principal, request, body)
+                if endpoint.takes is not None:
+                    await call.decode_ahead(endpoint.takes)
+                reply = await endpoint.answer(call)
             response = _response(reply, endpoint.status, headers)
         except ClientDisconnect:
             return

@@ -27,6 +27,8 @@ from postclock.core.errors import FieldError, Invalid
 
 T = TypeVar("T")
 
+THREAD_FROM: Final = 512 * 1024
+"""Octets from which a body is decoded in a thread: 20 MB of small values take seconds, and other callers wait meanwhile."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 

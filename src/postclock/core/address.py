@@ -80,17 +80,17 @@ def domain_of(address: str) -> str:
 
 
 def compared(address: str) -> str:
-    """The form two addresses are compared in: lower case, the domain in IDNA form."""
+    """The form two addresses are compared in: lower case, the domain in IDNA form without a final dot."""
     local, _, domain = address.rpartition("@")
     if domain.isascii():
-        return address.lower()
+        return address.rstrip(".").lower()
     return f"{local.lower()}@{ascii_domain(domain)}"
 
 
 def on_the_wire(address: str) -> str:
-    """The address as it is sent: local part as given, domain in IDNA form."""
+    """The address as it is sent: local part as given, domain in IDNA form, without a final dot (RFC 5321 4.1.2 has none)."""
     local, _, domain = address.rpartition("@")
-    return address if domain.isascii() else f"{local}@{ascii_domain(domain)}"
+    return address.rstrip(".") if domain.isascii() else f"{local}@{ascii_domain(domain)}"
 
 
 def needs_smtputf8(address: str) -> bool:

@@ -31,6 +31,9 @@ from postclock.store.interface import Accounts
 
 KEY: Final = "key_"
 MAX_NAME: Final = 255
+MAX_SCOPES: Final = (
+    100  # names in one call, far above those there are: a body has room for millions, each with an error of its own
+)
 _NO_KEY: Final = "API key not found"
 
 
@@ -254,6 +257,8 @@ def _names(scopes: frozenset[Scope]) -> list[str]:
 
 
 def _scopes(names: Collection[str]) -> tuple[frozenset[Scope], list[FieldError]]:
+    if len(names) > MAX_SCOPES:
+        return frozenset(), [FieldError(f"At most {MAX_SCOPES} scopes are taken.", "scopes")]
     known = {scope.value: scope for scope in Scope}
     errors = [
         FieldError(f"Unknown scope: {name[:100]}", f"scopes.{n}") for n, name in enumerate(names) if name not in known

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from postclock.core.account import Principal
-from postclock.core.address import compared, problem
+from postclock.core.address import MAX_ADDRESS, compared, problem
 from postclock.core.clock import Clock
 from postclock.core.errors import FieldError, Invalid, NotFound
 from postclock.core.suppression import BounceType, Suppression, SuppressionList
@@ -99,9 +99,9 @@ class Suppressions:
 
 
 def _compared(email: str) -> str:
-    """The compared form; an address that is none is on no list, and stays as it is."""
+    """The compared form; an address that is none is on no list, and stays as it is (a long one is not even looked at)."""
     try:
-        return compared(email)
+        return compared(email) if len(email) <= MAX_ADDRESS else email
     except ValueError:
         return email
 

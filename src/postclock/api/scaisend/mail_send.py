@@ -15,6 +15,7 @@ from postclock.api.intake import Intake
 from postclock.api.limits import Ceiling, Limits
 from postclock.api.scaisend.failures import failure_body
 from postclock.api.scaisend.translate_send import SendRequest, parse_send
+from postclock.api.shape import THREAD_FROM
 from postclock.core.account import Scope as KeyScope
 from postclock.core.clock import Clock
 from postclock.core.errors import Invalid, PostclockError, Unauthorized
@@ -25,8 +26,6 @@ from postclock.service.submit import Handed, Submit
 
 PATH: Final = "/v3/mail/send"
 MAX_KEY: Final = 255
-THREAD_FROM: Final = 512 * 1024
-"""Octets from which a body is parsed in a thread: 20 MB of recipients take seconds, and other callers wait meanwhile."""
 _JSON: Final = (b"content-type", b"application/json")
 
 

@@ -66,15 +66,15 @@ def _insert(tx: Transaction, a: Acceptance) -> None:
         )  # fmt: skip
         if n > 1:
             state = RecipientState.simulated if a.sandbox else RecipientState.pending
-            tx.many(
+            tx.bulk(
                 SQL["insert_recipient"],
-                ((m.id, i, m.week, address, int(state)) for i, address in enumerate(m.addresses)),
+                [(m.id, i, m.week, address, int(state)) for i, address in enumerate(m.addresses)],
             )
         if not a.sandbox:
             queued.append((m.id, m.id, m.week, a.tenant, a.mode, m.lane, a.batch, m.due_at, m.due_at, a.policy))
-    tx.many(SQL["insert_message"], rows)
+    tx.bulk(SQL["insert_message"], rows)
     if queued:
-        tx.many(SQL["insert_queue"], queued)
+        tx.bulk(SQL["insert_queue"], queued)
         tx.ready(min(q[8] for q in queued))
     tx.count(a.batch, a.tenant, a.mode, State.sandbox if a.sandbox else State.queued, len(rows))
     if a.sandbox:

@@ -5,6 +5,8 @@ Counts are summed in Python and written once per group; a job that fails takes i
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 import apsw
@@ -13,6 +15,7 @@ from postclock.core.lifecycle import CANCELLABLE, State
 
 COLUMNS: Final = tuple(s.name for s in State)
 EXPOSED: Final = len(COLUMNS)
+CHUNK: Final = 100
 _ZERO: Final = (0,) * (len(COLUMNS) + 1)
 
 _UPSERT: Final = (
@@ -22,6 +25,13 @@ _UPSERT: Final = (
     + ", last_settled_at = max(ifnull(last_settled_at, excluded.last_settled_at), ifnull(excluded.last_settled_at, last_settled_at))"
 )
 _SUMS: Final = f"SELECT {', '.join(f'sum({c})' for c in (*COLUMNS, 'exposed'))} FROM counts WHERE scope = ?"  # noqa: S608
+
+
+@lru_cache(maxsize=16)
+def _repeated(sql: str) -> str:
+    """The INSERT with its row of values a hundred times."""
+    head, _, values = sql.partition("VALUES")
+    return f"{head}VALUES {', '.join([values.strip()] * CHUNK)}"
 
 
 def tenant_scope(tenant: int, mode: int) -> int:
@@ -72,6 +82,17 @@ class Transaction:
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run a statement once per row."""
         self._cursor.executemany(sql, rows)
+
+    def bulk(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        """Insert many rows, a hundred a statement: each statement hands the interpreter's lock over and back once."""
+        if len(rows) == 1:
+            self._cursor.execute(sql, rows[0])
+            return
+        whole = len(rows) - len(rows) % CHUNK
+        for i in range(0, whole, CHUNK):
+            self._cursor.execute(_repeated(sql), tuple(chain.from_iterable(rows[i : i + CHUNK])))
+        if whole < len(rows):
+            self._cursor.executemany(sql, rows[whole:])
 
     # Counts
 
