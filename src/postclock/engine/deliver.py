@@ -24,6 +24,10 @@ from postclock.store.records import Claimed, Departed, Departure, Held, Result
 
 DEPARTURES: Final = 100
 RECORDS: Final = 500
+BUSY: Final = 64
+"""From so many mails inside, departures and records linger to share a commit."""
+DEPART_LINGER: Final = 0.005
+RECORD_LINGER: Final = 0.01
 PAUSE: Final = 0.5
 """Seconds between tries to record while the store is in trouble: results are never given up."""
 _log = get_logger("engine")
@@ -58,8 +62,12 @@ class Delivery:
         self._metrics = metrics
         self._on_point = on_point
         self._may_depart = may_depart
-        self.departures: Coalescer[Departure, Departed | Held] = Coalescer(self._depart_group, DEPARTURES)
-        self.records: Coalescer[Result, str] = Coalescer(self._record_group, RECORDS)
+        self.departures: Coalescer[Departure, Departed | Held] = Coalescer(
+            self._depart_group, DEPARTURES, lambda: DEPART_LINGER if flow.inside >= BUSY else 0.0
+        )
+        self.records: Coalescer[Result, str] = Coalescer(
+            self._record_group, RECORDS, lambda: RECORD_LINGER if flow.inside >= BUSY else 0.0
+        )
         self._talking: set[Connection] = set()
         self._asking: set[asyncio.Task[object]] = set()
         """Workers that wait for a connection."""

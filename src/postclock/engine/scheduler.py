@@ -24,6 +24,7 @@ from postclock.engine.points import OnPoint
 from postclock.engine.prepare import Order, Prepared, Refused, prepare
 from postclock.engine.settings import EngineSettings
 from postclock.runtime.log import get_logger
+from postclock.runtime.yielding import stand_back
 from postclock.store.interface import Ledger
 from postclock.store.records import Claimed
 
@@ -68,7 +69,9 @@ class Scheduler:
         self._refused = refused
         self._on_point = on_point
         self._may_claim = may_claim
-        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="postclock-prepare")
+        self._threads = ThreadPoolExecutor(
+            settings.threads, thread_name_prefix="postclock-prepare", initializer=stand_back
+        )
         self._submissions: OrderedDict[int, Submission] = OrderedDict()
         self._wake = asyncio.Event()
         self._earliest: int | None = 0
