@@ -25,8 +25,8 @@ from postclock.store.sqlite.transaction import Job, Transaction
 T = TypeVar("T")
 
 GROUP_ROWS: Final = 2000  # a group's bound: some 20-40 ms of work at the most
-CROWD: Final = 8  # callers in the last group: more are on their way
-LINGER_SECONDS: Final = 0.002  # so long a crowd is gathered: a commit serves more of them, and costs each less
+CROWD: Final = 3  # calls in the last group: more are on their way
+LINGER_SECONDS: Final = 0.004  # so long a crowd is gathered: a commit serves more of them, and costs each less
 BUSY_FRAMES: Final = 4_000  # 16 MiB of pages: under load a checkpoint (three fsyncs) serves so many, not one group
 IDLE_SECONDS: Final = 0.02  # nothing to write for so long: the WAL moves into the file while nobody waits
 RESTART_MS: Final = 50  # how long a reset of the WAL waits for readers, and every caller with it
@@ -157,6 +157,7 @@ class Writer:
         with self._wake:
             group: list[_Ticket] = []
             rows = 0
+            callers = len(self._queues[Kind.accept]) + len(self._queues[Kind.cancel])
             for queue in self._queues:
                 first = True
                 while queue and (first or rows + queue[0].rows <= GROUP_ROWS):
@@ -164,7 +165,7 @@ class Writer:
                     ticket = queue.popleft()
                     rows += ticket.rows
                     group.append(ticket)
-            self._callers = len(group)
+            self._callers = callers
             return group
 
     def _run(self) -> None:
