@@ -71,7 +71,8 @@ def main() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         bare = runner.run(timers(min(seconds, 20)))
     print(
-        f"{seconds} mails, one a second, idle service: lateness p50 {percentile(late, 0.5):.1f} ms, p99 {percentile(late, 0.99):.1f} ms (aim 10), max {max(late):.1f} ms"
+        f"{seconds} mails, one a second, idle service: lateness p50 {percentile(late, 0.5):.1f} ms, "
+        f"p99 {percentile(late, 0.99):.1f} ms (aim 10), max {max(late):.1f} ms"
     )
     print(f"bare timer: p50 {percentile(bare, 0.5):.1f} ms, p99 {percentile(bare, 0.99):.1f} ms")
     print(f"ratio p99: {percentile(late, 0.99) / max(0.1, percentile(bare, 0.99)):.1f}")
