@@ -5,7 +5,7 @@ import asyncio
 from postclock.core.errors import Busy
 from postclock.core.lifecycle import State
 from postclock.engine.housekeeping import BEAT_SECONDS, SWEEP_SECONDS, Housekeeping
-from postclock.store.records import LIVE
+from postclock.store.records import LIVE, Departed
 from postclock.store.sqlite.owners import register
 from postclock.store.sqlite.writer import Kind
 from tests.engine.parts import Bench, becomes, turns
@@ -17,7 +17,10 @@ class House:
 
     def __init__(self, shop: Bench) -> None:
         self.lost = 0
-        self.keeping = Housekeeping(shop.ledger, shop.clock, shop.settings, lost=self._lost)
+        self.uncertain: list[int] = []
+        self.keeping = Housekeeping(
+            shop.ledger, shop.clock, shop.settings, lost=self._lost, uncertain=self.uncertain.append
+        )
 
     def _lost(self) -> None:
         self.lost += 1
@@ -79,6 +82,21 @@ async def test_rescue_takes_back_what_a_dead_process_held(shop: Bench) -> None:
     shop.ledger.inner.owner = type(shop.store.ledger.owner)(99, 1, 9)
     assert await house.keeping.rescue() == 1
     assert await shop.state(message) is State.queued
+
+
+async def test_rescue_counts_what_departed_without_a_result(shop: Bench) -> None:
+    """What the former process could not know is a figure that somebody watches."""
+    message = await shop.send()
+    (claimed,) = await shop.claim()
+    revision = (await shop.store.ledger.context(claimed.tenant)).revision
+    (departed,) = await shop.store.ledger.depart([mails.departure(claimed, revision)], shop.now)
+    assert isinstance(departed, Departed)
+    shop.store._writer.run_sync(Kind.record, register(shop.now))
+    house = House(shop)
+    shop.ledger.inner.owner = type(shop.store.ledger.owner)(99, 1, 9)
+    assert await house.keeping.rescue() == 1
+    assert house.uncertain == [1]
+    assert await shop.state(message) is State.uncertain
 
 
 async def test_the_sweep_settles_a_cancelled_batch_and_survives_a_fault(shop: Bench) -> None:

@@ -174,7 +174,7 @@ class Shop:
     async def rescue(self, limit: int = 100) -> int:
         """The process is gone; the next one takes back what it held."""
         self.lives.next()
-        return await self.store.ledger.rescue(self.now, limit, UNCERTAIN_MS, SETTLE_MS)
+        return (await self.store.ledger.rescue(self.now, limit, UNCERTAIN_MS, SETTLE_MS)).rows
 
     async def sweep(self) -> None:
         while await self.store.ledger.sweep(self.now, 100):

@@ -70,7 +70,7 @@ async def test_rescue_goes_slice_by_slice_and_leaves_the_living_alone(shop: Shop
     own = await shop.claim()
     assert len(own) == 2
     left = [await shop.store.ledger.rescue(shop.now, 2, UNCERTAIN_MS, SETTLE_MS) for _ in range(3)]
-    assert left == [2, 1, 0]
+    assert [found.rows for found in left] == [2, 1, 0]
     assert await shop.store.ledger.release([(c.id, c.attempt) for c in own], shop.now) == 2
 
 

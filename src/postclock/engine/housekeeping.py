@@ -1,4 +1,7 @@
-"""What is done beside the mail: the heartbeat, the sweep of cancelled batches, confirmations, rescue."""
+"""What is done beside the mail: the heartbeat, the sweep of cancelled batches, confirmations, rescue.
+
+``lost`` is called when another process ended this life, ``uncertain`` with how many mails a rescue found without a result.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -19,22 +22,34 @@ _log = get_logger("housekeeping")
 class Housekeeping:
     """Loops of the supervisor; ``lost`` is called when another has ended this process's life in the store."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, settings: EngineSettings, lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        settings: EngineSettings,
+        lost: Callable[[], None],
+        uncertain: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._settings = settings
         self._lost = lost
+        self._uncertain = uncertain
         self.stopping = False
 
     async def rescue(self) -> int:
         """Take back everything that dead owners held; how many."""
-        done = 0
-        while n := await self._ledger.rescue(
-            self._clock.now_ms(), SLICE, self._settings.uncertain_wait_ms, self._settings.settle_after_ms
-        ):
-            done += n
+        done = lost = 0
+        while (
+            found := await self._ledger.rescue(
+                self._clock.now_ms(), SLICE, self._settings.uncertain_wait_ms, self._settings.settle_after_ms
+            )
+        ).rows:
+            done += found.rows
+            lost += found.uncertain
         if done:
-            _log.warning("took back what a former process held", rows=done)
+            _log.warning("took back what a former process held", rows=done, uncertain=lost)
+        self._uncertain(lost)
         return done
 
     async def run_beat(self) -> None:

@@ -147,7 +147,9 @@ class Engine:
         refused.append(delivery.refuse)
         self._parts = (scheduler, flow)
         self._metrics.in_pipeline.set_function(lambda: flow.inside)
-        house = Housekeeping(ledger, clock, settings, lost=self._stop.set)
+        house = Housekeeping(
+            ledger, clock, settings, lost=self._stop.set, uncertain=lambda n: self._metrics.uncertain.inc(n)
+        )
         skew = SkewWatch(clock, flow, self._metrics)
         flow.look = skew.look
         loop = self._loop

@@ -29,6 +29,7 @@ from postclock.store.records import (
     Owner,
     Page,
     ParkedRow,
+    Rescued,
     Result,
     TenantContext,
 )
@@ -71,8 +72,8 @@ class Ledger(Protocol):
         """Say "I live"; False when this life was ended by another."""
         ...
 
-    async def rescue(self, now: int, limit: int, uncertain_wait: int, settle_after: int) -> int:
-        """Take back rows of dead owners; how many."""
+    async def rescue(self, now: int, limit: int, uncertain_wait: int, settle_after: int) -> Rescued:
+        """Take back rows of dead owners: released, or uncertain."""
         ...
 
     async def confirm(self, now: int, limit: int) -> int:

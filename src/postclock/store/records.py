@@ -180,6 +180,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why it was refused here, for people; with it the deferral schedule does not advance."""
 
 
+class Rescued(NamedTuple):
+    """What a rescue took back: ``rows`` in all, ``uncertain`` of them had departed without a result."""
+
+    rows: int
+    uncertain: int
+
+
 # People
 
 

@@ -7,7 +7,7 @@ import msgspec
 from postclock.core.account import TenantSettings
 from postclock.core.sending_domain import SealedKey
 from postclock.core.template import TemplateVersion
-from postclock.store.records import Claimed, Departed, Departure, Held, Owner, Result, TenantContext
+from postclock.store.records import Claimed, Departed, Departure, Held, Owner, Rescued, Result, TenantContext
 from postclock.store.sqlite import batches, claim, depart, owners, record
 from postclock.store.sqlite.readers import Readers, Run
 from postclock.store.sqlite.transaction import Transaction
@@ -67,7 +67,7 @@ class SqliteLedger:
         """See Ledger."""
         return await self._writer.run(Kind.record, owners.beat(self.owner, now))
 
-    async def rescue(self, now: int, limit: int, uncertain_wait: int, settle_after: int) -> int:
+    async def rescue(self, now: int, limit: int, uncertain_wait: int, settle_after: int) -> Rescued:
         """See Ledger."""
         return await self._writer.run(
             Kind.record, owners.rescue(self.owner, now, limit, uncertain_wait, settle_after), limit

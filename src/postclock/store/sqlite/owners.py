@@ -12,7 +12,7 @@ from postclock.core.account import TenantSettings
 from postclock.core.ids import MAX_NODE
 from postclock.core.lifecycle import State
 from postclock.core.message import UncertainPolicy
-from postclock.store.records import POLICIES, Owner
+from postclock.store.records import POLICIES, Owner, Rescued
 from postclock.store.sqlite.record import HOLD, assume_sent
 from postclock.store.sqlite.rows import (
     SQL,
@@ -67,19 +67,23 @@ def beat(owner: Owner, now: int) -> Callable[[Transaction], bool]:
     return job
 
 
-def rescue(alive: Owner, now: int, limit: int, uncertain_wait: int, settle_after: int) -> Callable[[Transaction], int]:
-    """The job that takes back up to ``limit`` rows of dead owners: not departed, released; departed, uncertain. How many."""
+def rescue(
+    alive: Owner, now: int, limit: int, uncertain_wait: int, settle_after: int
+) -> Callable[[Transaction], Rescued]:
+    """The job that takes back up to ``limit`` rows of dead owners: not departed, released; departed, uncertain."""
 
-    def job(tx: Transaction) -> int:
+    def job(tx: Transaction) -> Rescued:
+        lost = 0
         found = tx.rows(SQL["foreign_claims"], (alive.id, limit))
         for (ident,) in found:
             row = read_row(tx, ident)
             assert row is not None
             if row.status is State.sending:
                 _lost(tx, row, now, uncertain_wait, settle_after)
+                lost += 1
             else:
                 release(tx, row, now)
-        return len(found)
+        return Rescued(len(found), lost)
 
     return job
 
