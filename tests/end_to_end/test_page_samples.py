@@ -6,6 +6,7 @@ The samples' text is in ``page/``. curl and Node run theirs; Python's are execut
 import io
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -56,8 +57,15 @@ def environment(ground: Ground) -> dict[str, str]:
     return os.environ | {"SCAISEND_API_KEY": ground.caller.key, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 
+def needs(tool: str) -> None:
+    """Skip, saying why, on a machine without it; CI installs both."""
+    if shutil.which(tool) is None:
+        pytest.skip(f"this sample of the page needs {tool}")
+
+
 def by_bash(text: str, ground: Ground) -> Any:
     """What curl printed: status and JSON."""
+    needs("curl")
     done = subprocess.run(
         ["bash", "-c", text], env=environment(ground) | {"CURL_HOME": str(ground.service.data.parent)},
         capture_output=True, text=True, timeout=30, check=True,
@@ -67,6 +75,7 @@ def by_bash(text: str, ground: Ground) -> Any:
 
 def by_node(text: str, ground: Ground, tmp_path: Path) -> str:
     """What a TypeScript sample printed; Node takes its text as a module as it stands."""
+    needs("node")
     module = tmp_path / "sample.mjs"
     module.write_text(text, "utf-8")
     done = subprocess.run(
