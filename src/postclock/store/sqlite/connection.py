@@ -9,6 +9,7 @@ import apsw
 OLDEST_LIBRARY: Final = (3, 51, 3)
 BUSY_MS: Final = 10_000  # how long a command waits for the service's writer, and the writer for a command
 CACHE_KIB: Final = 64 * 1024
+READER_CACHE_KIB: Final = 8 * 1024  # readers are several, and the system's own cache stands behind them
 
 
 def check_library(version: str | None = None) -> None:
@@ -27,7 +28,7 @@ def open_file(path: Path, *, read_only: bool = False) -> apsw.Connection:
     connection = apsw.Connection(str(path), statementcachesize=512)
     connection.set_busy_timeout(BUSY_MS)
     connection.execute("PRAGMA journal_mode=WAL").get  # noqa: B018  (steps the pragma)
-    connection.execute(f"PRAGMA synchronous=FULL; PRAGMA cache_size=-{CACHE_KIB}; PRAGMA temp_store=MEMORY")
+    connection.execute(f"PRAGMA synchronous=FULL; PRAGMA cache_size=-{READER_CACHE_KIB if read_only else CACHE_KIB}; PRAGMA temp_store=MEMORY")
     if read_only:
         connection.execute("PRAGMA query_only=1")
     return connection
