@@ -11,8 +11,8 @@ from postclock.courier.opening import Server, open_session
 from postclock.courier.session import Session
 from postclock.courier.timeouts import Timeouts
 from postclock.runtime.clock import SystemClock
-from tests.support.misbehaving import Behaviour, serving
-from tests.support.misbehaving import Server as TestServer
+from tests.support.scripted_server import Behaviour, serving
+from tests.support.scripted_server import Server as TestServer
 from tests.support.tls import authority
 
 PATIENT = Timeouts()

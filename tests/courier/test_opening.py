@@ -17,13 +17,14 @@ from postclock.courier.tls import Security
 from postclock.runtime.clock import SystemClock
 from tests.courier.parts import MAIL, ONE, PATIENT, SHORT, states, trusting
 from tests.support import misbehaving as m
+from tests.support import scripted_server
 from tests.support.tls import another_authority, authority
 
 SECRET = Credentials(user="postclock", password="hunter2")
 
 
 async def opened(
-    server: m.Server,
+    server: scripted_server.Server,
     security: Security = Security.OPPORTUNISTIC,
     credentials: Credentials | None = None,
     *,
@@ -40,15 +41,15 @@ async def opened(
 
 
 async def refused(
-    behaviour: m.Behaviour,
+    behaviour: scripted_server.Behaviour,
     security: Security = Security.OPPORTUNISTIC,
     credentials: Credentials | None = None,
     *,
     host: str = "127.0.0.1",
     timeouts: Timeouts = PATIENT,
     tls: ssl.SSLContext | None = None,
-) -> tuple[HostUnavailable, m.Server]:
-    async with m.serving(behaviour, tls=tls) as server:
+) -> tuple[HostUnavailable, scripted_server.Server]:
+    async with scripted_server.serving(behaviour, tls=tls) as server:
         with pytest.raises(HostUnavailable) as caught:
             await opened(server, security, credentials, host=host, timeouts=timeouts)
         await server.all_ended()
@@ -78,7 +79,9 @@ async def deliver_and_quit(session: Session) -> None:
         (m.refuses_helo_too, Phase.EHLO, 550),
     ],
 )
-async def test_a_host_that_cannot_be_opened(behaviour: m.Behaviour, phase: Phase, code: int | None) -> None:
+async def test_a_host_that_cannot_be_opened(
+    behaviour: scripted_server.Behaviour, phase: Phase, code: int | None
+) -> None:
     """It is unavailable, with its own words where there were any, and no message was named to it."""
     unavailable, server = await refused(behaviour)
     assert unavailable.phase is phase
@@ -95,7 +98,7 @@ async def test_two_banners_are_one_too_many() -> None:
 
 
 @pytest.mark.parametrize(("behaviour", "phase"), [(m.silent_at_banner, Phase.CONNECT), (m.silent_at_ehlo, Phase.EHLO)])
-async def test_a_silent_host_runs_out_of_time(behaviour: m.Behaviour, phase: Phase) -> None:
+async def test_a_silent_host_runs_out_of_time(behaviour: scripted_server.Behaviour, phase: Phase) -> None:
     """The banner and EHLO have their own times."""
     unavailable, _ = await refused(behaviour, timeouts=SHORT)
     assert unavailable.phase is phase
@@ -104,7 +107,7 @@ async def test_a_silent_host_runs_out_of_time(behaviour: m.Behaviour, phase: Pha
 
 async def test_nobody_listens() -> None:
     """A refused connection is the host's trouble."""
-    async with m.serving(m.behaves) as server:
+    async with scripted_server.serving(m.behaves) as server:
         pass
     with pytest.raises(HostUnavailable) as caught:
         await opened(server)
@@ -117,7 +120,7 @@ async def test_nobody_listens() -> None:
 @pytest.mark.parametrize("security", [Security.OPPORTUNISTIC, Security.VERIFIED])
 async def test_starttls_encrypts_the_rest(security: Security) -> None:
     """After it EHLO is said again, and mail goes through."""
-    async with m.serving(m.OffersTls(authority().server_context())) as server:
+    async with scripted_server.serving(m.OffersTls(authority().server_context())) as server:
         session = await opened(server, security, host="localhost")
         assert session.wire.transport.get_extra_info("ssl_object") is not None
         await deliver_and_quit(session)
@@ -128,7 +131,7 @@ async def test_starttls_encrypts_the_rest(security: Security) -> None:
 
 async def test_tls_from_the_first_octet() -> None:
     """No STARTTLS: the banner already comes encrypted."""
-    async with m.serving(m.behaves, tls=authority().server_context()) as server:
+    async with scripted_server.serving(m.behaves, tls=authority().server_context()) as server:
         await deliver_and_quit(await opened(server, Security.IMPLICIT, host="localhost"))
     assert server.bodies == [MAIL]
 
@@ -146,7 +149,7 @@ async def test_a_bad_certificate_is_refused_where_it_matters(context: ssl.SSLCon
     assert unavailable.phase is Phase.STARTTLS
     assert because in unavailable.reason
     assert b"AUTH" not in server.heard
-    async with m.serving(m.OffersTls(context)) as server:
+    async with scripted_server.serving(m.OffersTls(context)) as server:
         await deliver_and_quit(await opened(server))
 
 
@@ -173,7 +176,7 @@ async def test_a_refused_starttls() -> None:
     unavailable, _ = await refused(behaviour, Security.VERIFIED, host="localhost")
     assert unavailable.phase is Phase.STARTTLS
     assert str(unavailable.reply) == "454 4.7.0 not now"
-    async with m.serving(behaviour) as server:
+    async with scripted_server.serving(behaviour) as server:
         await deliver_and_quit(await opened(server))
     assert server.bodies == [MAIL]
 
@@ -190,7 +193,7 @@ async def test_starttls_that_is_not_offered() -> None:
 
 async def test_plain_is_sent_in_one_step() -> None:
     """User and password in one command."""
-    async with m.serving(m.offers_auth("LOGIN PLAIN")) as server:
+    async with scripted_server.serving(m.offers_auth("LOGIN PLAIN")) as server:
         await deliver_and_quit(await opened(server, credentials=SECRET))
     line = bytes(server.heard).split(b"\r\n")[1]
     assert b64decode(line.removeprefix(b"AUTH PLAIN ")) == b"\0postclock\0hunter2"
@@ -199,7 +202,7 @@ async def test_plain_is_sent_in_one_step() -> None:
 
 async def test_login_over_verified_tls() -> None:
     """Where PLAIN is not offered; only what was offered inside TLS counts."""
-    async with m.serving(m.OffersTls(authority().server_context(), auth="LOGIN")) as server:
+    async with scripted_server.serving(m.OffersTls(authority().server_context(), auth="LOGIN")) as server:
         await deliver_and_quit(await opened(server, Security.VERIFIED, SECRET, host="localhost"))
     assert b64encode(b"postclock") + b"\r\n" + b64encode(b"hunter2") + b"\r\n" in server.heard
 
@@ -239,7 +242,7 @@ async def test_a_password_never_travels_in_the_clear(monkeypatch: pytest.MonkeyP
 
 async def test_a_cancelled_opening_leaves_no_socket() -> None:
     """The server sees the end of the line."""
-    async with m.serving(m.silent_at_ehlo) as server:
+    async with scripted_server.serving(m.silent_at_ehlo) as server:
         opening = asyncio.create_task(opened(server))
         await server.connected(1)
         opening.cancel()

@@ -14,14 +14,15 @@ from postclock.courier.session import Session
 from postclock.courier.timeouts import Timeouts
 from tests.courier.parts import MAIL, ONE, HandClock, states
 from tests.support import misbehaving as m
+from tests.support import scripted_server
 
 
 @asynccontextmanager
 async def pooled(
-    behaviour: m.Behaviour, limits: PoolLimits | None = None
-) -> AsyncIterator[tuple[HostPool, m.Server, HandClock]]:
+    behaviour: scripted_server.Behaviour, limits: PoolLimits | None = None
+) -> AsyncIterator[tuple[HostPool, scripted_server.Server, HandClock]]:
     clock = HandClock()
-    async with m.serving(behaviour) as server:
+    async with scripted_server.serving(behaviour) as server:
 
         async def open_one() -> Session:
             return await open_session(
@@ -43,8 +44,8 @@ async def send(pool: HostPool) -> list[str]:
         pool.release(connection)
 
 
-def first_connections_fail(n: int, failing: m.Behaviour) -> m.Behaviour:
-    async def behaviour(peer: m.Peer) -> None:
+def first_connections_fail(n: int, failing: scripted_server.Behaviour) -> scripted_server.Behaviour:
+    async def behaviour(peer: scripted_server.Peer) -> None:
         await (failing if peer.number < n else m.behaves)(peer)
 
     return behaviour
@@ -163,7 +164,7 @@ async def test_a_kept_connection_that_is_gone_at_mail_blames_nobody(farewell: by
 async def test_only_one_fresh_connection_is_tried() -> None:
     """When the fresh one says 421 too, the message is deferred, the host is blamed and left alone."""
 
-    async def behaviour(peer: m.Peer) -> None:
+    async def behaviour(peer: scripted_server.Peer) -> None:
         await (m.busy_at_mail if peer.number else m.ClosesKeptAtMail())(peer)
 
     async with pooled(behaviour) as (pool, server, _):
@@ -181,7 +182,7 @@ async def test_only_one_fresh_connection_is_tried() -> None:
 async def test_no_fresh_connection_to_be_had() -> None:
     """The kept one is gone and the host is too: deferred, for the host's sake."""
 
-    async def behaviour(peer: m.Peer) -> None:
+    async def behaviour(peer: scripted_server.Peer) -> None:
         await (m.busy_at_banner if peer.number else m.ClosesKeptAtMail())(peer)
 
     async with pooled(behaviour) as (pool, _, _clock):
@@ -226,7 +227,7 @@ async def test_a_host_that_is_well_again() -> None:
 async def test_a_delivery_ends_the_count_of_failures() -> None:
     """Two failures, a message taken, another failure: 1 s again, not 4."""
 
-    async def behaviour(peer: m.Peer) -> None:
+    async def behaviour(peer: scripted_server.Peer) -> None:
         await (m.behaves if peer.number == 2 else m.busy_at_banner)(peer)
 
     async with pooled(behaviour) as (pool, _, clock):
@@ -246,7 +247,7 @@ async def test_a_delivery_ends_the_count_of_failures() -> None:
 async def test_a_gone_connection_does_not_knock_at_a_closed_host() -> None:
     """Two kept ones are gone: the first knocks in vain, the second is told at once."""
 
-    async def behaviour(peer: m.Peer) -> None:
+    async def behaviour(peer: scripted_server.Peer) -> None:
         if peer.number >= 2:
             await m.busy_at_banner(peer)
             return
@@ -277,7 +278,7 @@ async def test_a_host_that_limits_connections_is_used_within_them() -> None:
     """It takes two and answers 421 to more: every message goes out over the two."""
     living = 0
 
-    async def behaviour(peer: m.Peer) -> None:
+    async def behaviour(peer: scripted_server.Peer) -> None:
         nonlocal living
         if living >= 2:
             await m.busy_at_banner(peer)
@@ -311,7 +312,7 @@ async def test_a_cancelled_opening_gives_its_place_back() -> None:
     """The place of a message that gave up goes to the next one."""
     gate = asyncio.Event()
 
-    async def behaviour(peer: m.Peer) -> None:
+    async def behaviour(peer: scripted_server.Peer) -> None:
         if peer.number == 0:
             await peer.hear_out()
         gate.set()

@@ -9,6 +9,7 @@ from postclock.courier.tls import Security
 from postclock.runtime.clock import SystemClock
 from tests.courier.parts import MAIL, ONE, states, trusting
 from tests.support import misbehaving as m
+from tests.support import scripted_server
 from tests.support.tls import another_authority, authority
 
 
@@ -84,7 +85,7 @@ async def send(courier: RelayCourier) -> list[str]:
 
 async def test_mail_goes_through_the_relay() -> None:
     """All domains share one route, and its connections can be warmed."""
-    async with m.serving(m.behaves) as server:
+    async with scripted_server.serving(m.behaves) as server:
         courier = RelayCourier(
             RelayAddress.parse(f"relay://127.0.0.1:{server.port}"), hostname="client.test", clock=SystemClock()
         )
@@ -100,7 +101,7 @@ async def test_mail_goes_through_the_relay() -> None:
 async def test_tls_from_the_start_with_a_password() -> None:
     """relays:// with a certificate that holds."""
 
-    async with m.serving(m.offers_auth("PLAIN"), tls=authority().server_context()) as server:
+    async with scripted_server.serving(m.offers_auth("PLAIN"), tls=authority().server_context()) as server:
         courier = RelayCourier(
             RelayAddress.parse(f"relays://me:pw@localhost:{server.port}"),
             hostname="client.test",
@@ -114,7 +115,7 @@ async def test_tls_from_the_start_with_a_password() -> None:
 
 async def test_a_certificate_that_does_not_hold() -> None:
     """relays:// with another authority's: no mail, no password."""
-    async with m.serving(m.offers_auth("PLAIN"), tls=another_authority().server_context()) as server:
+    async with scripted_server.serving(m.offers_auth("PLAIN"), tls=another_authority().server_context()) as server:
         courier = RelayCourier(
             RelayAddress.parse(f"relays://me:pw@localhost:{server.port}"),
             hostname="client.test",

@@ -7,10 +7,11 @@ from postclock.courier.interface import Envelope
 from postclock.courier.timeouts import Timeouts
 from tests.courier.parts import MAIL, ONE, SHORT, TWO, delivered, session_to, states
 from tests.support import misbehaving as m
+from tests.support import scripted_server
 
 
 @pytest.mark.parametrize("offer", [m.behaves, m.no_pipelining, m.helo_only])
-async def test_a_mail_is_taken(offer: m.Behaviour) -> None:
+async def test_a_mail_is_taken(offer: scripted_server.Behaviour) -> None:
     """With PIPELINING, without it, and by a server that knows only HELO."""
     delivery, server = await delivered(offer, TWO)
     assert states(delivery) == ["accepted", "accepted"]
@@ -69,7 +70,7 @@ async def test_nothing_is_written_before_deliver() -> None:
     ],
 )
 async def test_before_the_dot_nothing_is_uncertain(
-    behaviour: m.Behaviour, state: str, phase: Phase, host_trouble: bool
+    behaviour: scripted_server.Behaviour, state: str, phase: Phase, host_trouble: bool
 ) -> None:
     """Whatever happens before the dot is a deferral, or a bounce where the server said so; the server has no message."""
     delivery, server = await delivered(behaviour)
@@ -85,7 +86,7 @@ async def test_before_the_dot_nothing_is_uncertain(
     ("behaviour", "phase"),
     [(m.silent_at_mail, Phase.MAIL), (m.silent_at_rcpt, Phase.RCPT), (m.silent_at_data, Phase.DATA)],
 )
-async def test_silence_before_the_dot_is_a_deferral(behaviour: m.Behaviour, phase: Phase) -> None:
+async def test_silence_before_the_dot_is_a_deferral(behaviour: scripted_server.Behaviour, phase: Phase) -> None:
     """Each reply has its own time; when it runs out the line is cut."""
     delivery, server = await delivered(behaviour, timeouts=SHORT)
     (outcome,) = delivery.outcomes
@@ -110,7 +111,7 @@ async def test_each_reply_has_its_own_time() -> None:
         m.answers_recipients("250 fine", data="421 4.3.2 going down"),
     ],
 )
-async def test_a_conversation_out_of_step_is_not_gone_on_with(behaviour: m.Behaviour) -> None:
+async def test_a_conversation_out_of_step_is_not_gone_on_with(behaviour: scripted_server.Behaviour) -> None:
     """After 421, or when the two sides disagree on where they are, the connection takes no other message."""
     async with session_to(behaviour) as (session, _):
         await session.deliver(ONE, MAIL)
@@ -120,7 +121,7 @@ async def test_a_conversation_out_of_step_is_not_gone_on_with(behaviour: m.Behav
 async def test_dot_sent_speaks_of_the_present_message() -> None:
     """The one before was taken; this one was refused."""
 
-    async def behaviour(peer: m.Peer) -> None:
+    async def behaviour(peer: scripted_server.Peer) -> None:
         await peer.greet()
         await peer.accept_envelope()
         await peer.hear_body()
@@ -221,7 +222,7 @@ async def test_a_refused_mail_goes_nowhere_although_data_was_taken() -> None:
     "behaviour",
     [m.answers_recipients("550 5.1.1 unknown", data="503 none"), m.answers_recipients("250 fine", data="451 later")],
 )
-async def test_an_open_transaction_is_reset_before_the_next(behaviour: m.Behaviour) -> None:
+async def test_an_open_transaction_is_reset_before_the_next(behaviour: scripted_server.Behaviour) -> None:
     """After MAIL was taken and DATA was not, RSET goes ahead of the next message, and only then."""
     async with session_to(behaviour) as (session, server):
         await session.deliver(ONE, MAIL)

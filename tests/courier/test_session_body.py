@@ -9,6 +9,7 @@ from postclock.courier.interface import Point
 from postclock.courier.session import Session
 from tests.courier.parts import MAIL, ONE, SHORT, delivered, session_to, states
 from tests.support import misbehaving as m
+from tests.support import scripted_server
 
 BIG = b"Subject: big\r\n\r\n" + b"0123456789abcdef" * 4 * 16_384 + b"\r\n"
 HUGE = b"Subject: huge\r\n\r\n" + (b"x" * 998 + b"\r\n") * 20_972
@@ -56,7 +57,7 @@ async def test_a_body_may_be_a_memoryview() -> None:
     ],
 )
 async def test_a_large_body_stopped_on_its_way_never_completes(
-    behaviour: m.Behaviour, state: str, host_trouble: bool
+    behaviour: scripted_server.Behaviour, state: str, host_trouble: bool
 ) -> None:
     """The line breaks or the server answers early: the dot is not sent, so nothing is uncertain."""
     delivery, server = await delivered(behaviour, ONE, HUGE)
