@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from postclock.core.outcome import Phase
+from postclock.core.outcome import Phase, Trouble
 from postclock.courier.interface import HostUnavailable
 from postclock.courier.opening import Server, open_session
 from postclock.courier.pool import HostPool, PoolLimits
@@ -262,6 +262,62 @@ async def test_a_gone_connection_does_not_knock_at_a_closed_host() -> None:
             assert states(delivery) == ["deferred"]
             assert delivery.host_trouble
         assert len(server.peers) == 3
+
+
+async def test_who_waits_for_a_connection_that_is_gone_is_told() -> None:
+    """Both connections turn out to be gone while the host is closed: the message in line is not left there for ever."""
+
+    async def behaviour(peer: scripted_server.Peer) -> None:
+        if peer.number >= 2:
+            await m.busy_at_banner(peer)
+            return
+        await peer.greet()
+        await peer.take_envelope()
+
+    async with pooled(behaviour, PoolLimits(connections=2)) as (pool, _, _clock):
+        await pool.warm(2)
+        lent = (await pool.acquire(), await pool.acquire())
+        waiting = asyncio.create_task(pool.acquire())
+        await asyncio.sleep(0)
+        for connection in lent:
+            assert states(await connection.deliver(ONE, MAIL)) == ["deferred"]
+            pool.release(connection)
+        with pytest.raises(HostUnavailable):
+            await asyncio.wait_for(waiting, 5)
+
+
+async def test_an_abort_ends_the_wait_for_a_fresh_connection() -> None:
+    """The kept one is gone and the fresh one does not greet: the abort is not slept through, and blames nobody."""
+
+    async def behaviour(peer: scripted_server.Peer) -> None:
+        await (m.ClosesKeptAtMail(), m.silent_at_banner, m.behaves)[peer.number](peer)
+
+    async with pooled(behaviour) as (pool, server, _):
+        assert await send(pool) == ["accepted"]
+        connection = await pool.acquire()
+        delivering = asyncio.create_task(connection.deliver(ONE, MAIL))
+        await server.connected(2)
+        connection.abort()
+        delivery = await asyncio.wait_for(delivering, 5)
+        pool.release(connection)
+        assert states(delivery) == ["deferred"]
+        assert not delivery.dot_sent
+        assert await send(pool) == ["accepted"]
+        assert [len(p.bodies) for p in server.peers] == [1, 0, 1]
+
+
+async def test_an_abort_right_after_the_connection_went() -> None:
+    """The line broke, nobody has noticed yet, and the abort comes: no fresh connection carries the message away."""
+    async with pooled(m.behaves) as (pool, server, _):
+        assert await send(pool) == ["accepted"]
+        connection = await pool.acquire()
+        delivering = asyncio.create_task(connection.deliver(ONE, MAIL))
+        await asyncio.sleep(0)
+        connection.session.wire.fail(Trouble.LOST)
+        connection.abort()
+        assert states(await delivering) == ["deferred"]
+        pool.release(connection)
+        assert [len(p.bodies) for p in server.peers] == [1]
 
 
 async def test_side_by_side_failures_count_once() -> None:

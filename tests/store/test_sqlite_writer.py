@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
@@ -11,9 +12,10 @@ import pytest
 
 from postclock.core.errors import Busy
 from postclock.core.lifecycle import State
+from postclock.store.sqlite import connection
 from postclock.store.sqlite.connection import check_library
 from postclock.store.sqlite.lock import FolderTaken
-from postclock.store.sqlite.store import SqliteStore, open_beside, open_store
+from postclock.store.sqlite.store import FILE, SqliteStore, open_beside, open_store
 from postclock.store.sqlite.transaction import BatchFlags, Transaction
 from postclock.store.sqlite.writer import GROUP_ROWS, Kind, Writer
 from tests.support.clock import MovedClock
@@ -243,6 +245,59 @@ def test_a_folder_serves_one_process_at_a_time(opened: SqliteStore, tmp_path: Pa
     assert beside.ledger.owner.id == 0
     beside.close()
     assert opened.ledger.owner.id == 1
+
+
+def test_a_command_opens_the_store_while_the_service_writes(
+    opened: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nothing to migrate it needs no turn of its own, however long the service's writer is busy."""
+    monkeypatch.setattr(connection, "BUSY_MS", 0)
+    busy = apsw.Connection(str(tmp_path / FILE))
+    busy.execute("BEGIN IMMEDIATE")
+    open_beside(tmp_path, MovedClock()).close()
+    busy.execute("ROLLBACK")
+    busy.close()
+
+
+def test_who_waits_for_a_lock_looks_every_millisecond(
+    opened: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the end of its patience: the gaps of a writer that is never idle are short."""
+    looks: list[float] = []
+
+    class Pause:
+        def wait(self, seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 300:
+                busy.execute("ROLLBACK")
+
+    monkeypatch.setattr(connection, "threading", SimpleNamespace(Event=Pause))
+    busy, waiting = apsw.Connection(str(tmp_path / FILE)), apsw.Connection(str(tmp_path / FILE))
+    busy.execute("BEGIN IMMEDIATE")
+    connection.be_patient(waiting, 299)
+    with pytest.raises(apsw.BusyError):
+        waiting.execute("BEGIN IMMEDIATE")
+    assert looks == [0.001] * 299
+    connection.be_patient(waiting, 299)
+    waiting.execute("BEGIN IMMEDIATE")
+    waiting.close()
+    busy.close()
+
+
+def test_a_command_that_ends_keeps_nobody_waiting(opened: SqliteStore, writer: Writer, tmp_path: Path) -> None:
+    """While somebody reads (a backup, for minutes) it leaves the WAL to others, and the service writes on."""
+    reader = apsw.Connection(str(tmp_path / FILE))
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM meta").fetchall()
+    writer.run_sync(Kind.record, note("since the snapshot"))
+    beside = open_beside(tmp_path, MovedClock())
+    beside._writer.run_sync(Kind.record, note("by the command"))
+    closing = threading.Thread(target=beside.close)
+    closing.start()
+    closing.join(5)
+    assert not closing.is_alive(), "it waits for the reader, and every writer waits for it"
+    writer.run_sync(Kind.record, note("after the command"))
+    reader.close()
 
 
 def test_node_numbers_go_round(tmp_path: Path) -> None:

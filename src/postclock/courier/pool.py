@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from postclock.core.clock import Clock
-from postclock.core.outcome import Outcome, Phase
+from postclock.core.outcome import Outcome, Phase, Trouble
 from postclock.courier.interface import Delivery, Envelope, HostUnavailable, OnPoint
 from postclock.courier.session import Session, StaleConnection
 
@@ -32,11 +32,13 @@ class PoolLimits:
 class PooledConnection:
     """A lent session. A kept one that turns out to be gone before MAIL was answered is replaced once, by a fresh one."""
 
-    __slots__ = ("_pool", "session")
+    __slots__ = ("_aborted", "_pool", "_replacing", "session")
 
     def __init__(self, pool: "HostPool", session: Session) -> None:
         self._pool = pool
         self.session = session
+        self._aborted = False
+        self._replacing: asyncio.Timeout | None = None
 
     @property
     def dot_sent(self) -> bool:
@@ -51,16 +53,33 @@ class PooledConnection:
             delivery = await self.session.deliver(envelope, content, on_point)
         except StaleConnection:
             try:
-                self.session = await self._pool.replace(self.session)
+                await self._renew()
             except HostUnavailable as gone:
                 return self._pool.unserved(envelope, gone)
             delivery = await self.session.deliver(envelope, content, on_point)
         self._pool.note(delivery)
         return delivery
 
+    async def _renew(self) -> None:
+        # Opening may take minutes: an abort must end it, and a fresh session must not carry away what was given up.
+        if not self._aborted:
+            try:
+                async with asyncio.timeout(None) as self._replacing:
+                    self.session = await self._pool.replace(self.session)
+            except TimeoutError:
+                pass  # only an abort sets its end
+            finally:
+                self._replacing = None
+        if self._aborted:
+            self.session.abort()
+            raise HostUnavailable(Trouble.ABORTED.value)
+
     def abort(self) -> None:
         """See ``interface.Connection``."""
+        self._aborted = True
         self.session.abort()
+        if self._replacing is not None:
+            self._replacing.reschedule(0)
 
 
 class HostPool:
@@ -176,6 +195,7 @@ class HostPool:
         if self._shut:
             raise HostUnavailable("the courier is closed")
         if self._failures and self._clock.monotonic() < self._closed_until:
+            self._grant()  # the last connection may have gone: nobody else would tell those in line
             raise self._refusal()
         self._opening += 1
         return await self._open()

@@ -19,7 +19,7 @@ import apsw
 
 from postclock.core.errors import Busy
 from postclock.runtime.log import get_logger
-from postclock.store.sqlite.connection import BUSY_MS, open_file
+from postclock.store.sqlite.connection import BUSY_MS, be_patient, open_file
 from postclock.store.sqlite.transaction import Job, Transaction
 
 T = TypeVar("T")
@@ -177,8 +177,12 @@ class Writer:
             self.groups += 1
             if self._fresh > BUSY_FRAMES:
                 self._checkpoint()
+        # It keeps every other writer out while it waits for readers: a command that ends beside the service must not.
+        be_patient(self._connection, RESTART_MS)
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.BusyError:
+            pass  # somebody reads or writes still: the last one to close moves it
         except apsw.Error as error:
             _log.warning("the WAL was not emptied at close", error=str(error))
         self._connection.close()
@@ -275,11 +279,11 @@ class Writer:
         try:
             frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             if frames > RESTART_FRAMES:
-                connection.set_busy_timeout(RESTART_MS)  # a backup may read for minutes: nobody waits for it here
+                be_patient(connection, RESTART_MS)  # a backup may read for minutes: nobody waits for it here
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
         except apsw.BusyError:
             return  # a reader holds its snapshot
         except apsw.Error as error:  # the groups are durable without it: the next checkpoint tries again
             _log.error("a checkpoint failed", error=str(error))
         finally:
-            connection.set_busy_timeout(BUSY_MS)
+            be_patient(connection, BUSY_MS)
