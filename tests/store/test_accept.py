@@ -6,7 +6,7 @@ import pytest
 
 from postclock.core.errors import Invalid, KeyReused
 from postclock.core.lifecycle import State
-from postclock.store.records import LIVE, TEST, IdempotencyKey
+from postclock.store.records import LIVE, TEST, Accepted, IdempotencyKey
 from tests.store.conftest import Lives
 from tests.store.parts import ADA, BOB, CYD, Shop
 from tests.support import mails
@@ -126,3 +126,17 @@ async def test_the_scheduler_hears_when_the_earliest_is_ready(shop: Shop) -> Non
     await shop.send(due_in=5_000)
     assert await heard.get() == shop.now + 5_000
     assert await shop.store.ledger.next_ready([0, 1, 2]) == shop.now + 5_000
+
+
+async def test_a_row_that_cannot_be_stored_fails_its_own_call_alone(shop: Shop) -> None:
+    """Calls of one group are inserted together; the one that breaks a rule is found out, the others stand and are counted."""
+    batch = await shop.batch()
+    calls = [
+        mails.acceptance(shop.tenant, [mails.message(shop.now, f"user{i}@example.net")], shop.now, batch=batch)
+        for i in range(5)
+    ]
+    twice = mails.acceptance(shop.tenant, [calls[2].messages[0]], shop.now, batch=batch)
+    answers = await asyncio.gather(*(shop.store.messages.accept(c) for c in [*calls, twice]), return_exceptions=True)
+    assert [isinstance(a, Accepted) for a in answers] == [True] * 5 + [False]
+    assert await shop.counts(batch) == {State.queued: 5}
+    assert len(await shop.claim()) == 5

@@ -49,9 +49,9 @@ def accept(a: Acceptance) -> Callable[[Transaction], Accepted]:
 
 
 def _insert(tx: Transaction, a: Acceptance) -> None:
-    tx.do(
+    tx.last(
         SQL["insert_submission"],
-        (a.submission, a.week, a.tenant, a.created_at, a.from_email, a.subject, a.template, a.categories, a.content),
+        [(a.submission, a.week, a.tenant, a.created_at, a.from_email, a.subject, a.template, a.categories, a.content)],
     )
     status, settled_at = (int(State.sandbox), a.created_at) if a.sandbox else (None, None)
     rows = []
@@ -66,15 +66,15 @@ def _insert(tx: Transaction, a: Acceptance) -> None:
         )  # fmt: skip
         if n > 1:
             state = RecipientState.simulated if a.sandbox else RecipientState.pending
-            tx.bulk(
+            tx.last(
                 SQL["insert_recipient"],
                 [(m.id, i, m.week, address, int(state)) for i, address in enumerate(m.addresses)],
             )
         if not a.sandbox:
             queued.append((m.id, m.id, m.week, a.tenant, a.mode, m.lane, a.batch, m.due_at, m.due_at, a.policy))
-    tx.bulk(SQL["insert_message"], rows)
+    tx.last(SQL["insert_message"], rows)
     if queued:
-        tx.bulk(SQL["insert_queue"], queued)
+        tx.last(SQL["insert_queue"], queued)
         tx.ready(min(q[8] for q in queued))
     tx.count(a.batch, a.tenant, a.mode, State.sandbox if a.sandbox else State.queued, len(rows))
     if a.sandbox:

@@ -15,7 +15,7 @@ from postclock.core.lifecycle import CANCELLABLE, State
 
 COLUMNS: Final = tuple(s.name for s in State)
 EXPOSED: Final = len(COLUMNS)
-CHUNK: Final = 100
+CHUNKS: Final = (100, 10, 1)
 _ZERO: Final = (0,) * (len(COLUMNS) + 1)
 
 _UPSERT: Final = (
@@ -27,11 +27,11 @@ _UPSERT: Final = (
 _SUMS: Final = f"SELECT {', '.join(f'sum({c})' for c in (*COLUMNS, 'exposed'))} FROM counts WHERE scope = ?"  # noqa: S608
 
 
-@lru_cache(maxsize=16)
-def _repeated(sql: str) -> str:
-    """The INSERT with its row of values a hundred times."""
+@lru_cache(maxsize=32)
+def _repeated(sql: str, times: int) -> str:
+    """The INSERT with its row of values so many times."""
     head, _, values = sql.partition("VALUES")
-    return f"{head}VALUES {', '.join([values.strip()] * CHUNK)}"
+    return f"{head}VALUES {', '.join([values.strip()] * times)}"
 
 
 def tenant_scope(tenant: int, mode: int) -> int:
@@ -53,8 +53,12 @@ class BatchFlags:
 class Transaction:
     """What a job may do. Rows are plain tuples, in the order of the statement's columns."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, *, guarded: bool) -> None:
+        """``guarded``: each job has a savepoint of its own, and what it writes is written at once."""
         self._connection = connection
+        self._guarded = guarded
+        self._last: dict[str, list[tuple[Any, ...]]] = {}
+        self._job_last: list[tuple[str, list[tuple[Any, ...]]]] = []
         self._cursor = connection.cursor()
         self._moves: dict[int, list[int]] = {}
         self._settled: dict[int, int] = {}
@@ -84,15 +88,19 @@ class Transaction:
         self._cursor.executemany(sql, rows)
 
     def bulk(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
-        """Insert many rows, a hundred a statement: each statement hands the interpreter's lock over and back once."""
-        if len(rows) == 1:
-            self._cursor.execute(sql, rows[0])
-            return
-        whole = len(rows) - len(rows) % CHUNK
-        for i in range(0, whole, CHUNK):
-            self._cursor.execute(_repeated(sql), tuple(chain.from_iterable(rows[i : i + CHUNK])))
-        if whole < len(rows):
-            self._cursor.executemany(sql, rows[whole:])
+        """Insert many rows, up to a hundred a statement: each statement hands the interpreter's lock over and back once."""
+        at = 0
+        for chunk in CHUNKS:
+            while len(rows) - at >= chunk:
+                self._cursor.execute(_repeated(sql, chunk), tuple(chain.from_iterable(rows[at : at + chunk])))
+                at += chunk
+
+    def last(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        """Insert rows at the end of the group, together with those of other jobs: nothing in the group reads them."""
+        if self._guarded:
+            self.bulk(sql, rows)
+        else:
+            self._job_last.append((sql, rows))
 
     # Counts
 
@@ -192,6 +200,8 @@ class Transaction:
         if self._job_ready:
             earliest = min(self._job_ready)
             self.ready_at = earliest if self.ready_at is None else min(self.ready_at, earliest)
+        for sql, rows in self._job_last:
+            self._last.setdefault(sql, []).extend(rows)
         self._job_clear()
 
     def job_failed(self) -> None:
@@ -203,6 +213,13 @@ class Transaction:
         self._job_moves.clear()
         self._job_settled.clear()
         self._job_ready.clear()
+        self._job_last.clear()
+
+    def flush_last(self) -> None:
+        """Insert what jobs left for the end of the group."""
+        for sql, rows in self._last.items():
+            self.bulk(sql, rows)
+        self._last.clear()
 
     def flush_counts(self) -> None:
         """Write the group's sums, right before the commit."""

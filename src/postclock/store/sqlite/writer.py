@@ -190,10 +190,10 @@ class Writer:
     def _commit(self, group: list[_Ticket]) -> int | None:
         try:
             try:
-                return self._try(group, self._one)
+                return self._try(group, guarded=False)
             except _Spoilt:
                 self._roll_back()
-                return self._try(group, self._one_guarded)
+                return self._try(group, guarded=True)
         except BaseException as error:  # noqa: BLE001  (every caller must hear of it)
             self._roll_back()
             _log.error("a group was rolled back", error=str(error), jobs=len(group))
@@ -201,12 +201,17 @@ class Writer:
                 ticket.error = _told(error)
             return None
 
-    def _try(self, group: list[_Ticket], run: Callable[[Transaction, _Ticket], None]) -> int | None:
+    def _try(self, group: list[_Ticket], *, guarded: bool) -> int | None:
         self._connection.execute("BEGIN IMMEDIATE")
-        tx = Transaction(self._connection)
+        tx = Transaction(self._connection, guarded=guarded)
+        run = self._one_guarded if guarded else self._one
         for ticket in group:
             ticket.result = ticket.error = None
             run(tx, ticket)
+        try:
+            tx.flush_last()
+        except apsw.ConstraintError as error:  # one caller's bad row: the second run finds out whose
+            raise _Spoilt from error
         tx.flush_counts()
         self._connection.execute("COMMIT")
         return tx.ready_at
