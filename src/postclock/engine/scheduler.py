@@ -316,7 +316,7 @@ class Scheduler:
     def finish(self) -> None:
         """Let the preparation loops end once what waits for them is given back (after ``run_claims`` has ended)."""
         self._has_room()
-        for _ in range(self._settings.threads):
+        for _ in range(self._settings.chunks):
             self._put(len(LANES), [])
 
     def close(self) -> None:

@@ -16,6 +16,9 @@ class EngineSettings:
     ahead_ms: int = 2_000
     """How long before its second a mail is reserved and prepared."""
     threads: int = 2
+    """Threads that render and sign."""
+    chunks: int = 4
+    """Chunks under way at once: more than threads, so that a thread finds its next one without waiting for the loop."""
     workers: int = 64
     """Runs at once: while some talk, others record."""
     room: int = 1_000

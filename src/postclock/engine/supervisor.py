@@ -159,7 +159,7 @@ class Engine:
             await house.rescue()
             async with asyncio.TaskGroup() as group:
                 loops = [group.create_task(w) for w in (house.run_beat(), house.run_sweep(), skew.run())]
-                preparing = [group.create_task(scheduler.run_preparation()) for _ in range(settings.threads)]
+                preparing = [group.create_task(scheduler.run_preparation()) for _ in range(settings.chunks)]
                 group.create_task(flow.run_gate())
                 group.create_task(delivery.departures.run())
                 group.create_task(delivery.records.run())
