@@ -15,8 +15,8 @@ from postclock.core.errors import Busy, Forbidden, Invalid, KeyReused
 from postclock.core.lifecycle import State
 from postclock.core.message import Attachment, Mode, Personalization, Recipient, Submission
 from postclock.core.template import Template, TemplateVersion
-from postclock.service.submit import BULK_FROM, Handed, Submit
-from postclock.store.records import LIVE, TEST, Accepted, Claimed, MessageDetail
+from postclock.service.submit import Handed, Submit
+from postclock.store.records import BULK_FROM, LIVE, TEST, Accepted, Claimed, MessageDetail
 from postclock.store.sqlite.store import SqliteStore, open_store
 from tests.support.clock import MovedClock
 

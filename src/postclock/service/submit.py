@@ -20,6 +20,7 @@ from postclock.core.template import TemplateVersion
 from postclock.store.interface import Ledger, Messages
 from postclock.store.interface import Templates as TemplateStore
 from postclock.store.records import (
+    BULK_FROM,
     POLICY_NUMBERS,
     Acceptance,
     Accepted,
@@ -29,8 +30,6 @@ from postclock.store.records import (
     mode_number,
 )
 
-BULK_FROM: Final = 10
-"""More personalizations than this in one call, or a batch: the bulk lane."""
 MAX_KNOWN: Final = 1000
 """Tenants whose context is kept; beyond that it starts anew."""
 _encode = msgspec.msgpack.Encoder().encode

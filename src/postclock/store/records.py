@@ -13,6 +13,9 @@ from postclock.core.template import TemplateVersion
 
 LIVE, TEST = 0, 1
 
+BULK_FROM: Final = 10
+"""More messages in one call than this: it stands behind single sends, in the writer's queue and in the engine's lanes."""
+
 POLICY_NUMBERS: Final[dict[UncertainPolicy | None, int]] = {None: 0, "resend": 1, "hold": 2, "assume_sent": 3}
 """How a send's own policy for the uncertain is stored; 0: the tenant's."""
 POLICIES: Final[dict[int, UncertainPolicy]] = {n: policy for policy, n in POLICY_NUMBERS.items() if policy is not None}

@@ -9,6 +9,7 @@ import msgspec
 from postclock.core.errors import KeyReused
 from postclock.core.lifecycle import State
 from postclock.store.records import (
+    BULK_FROM,
     Acceptance,
     Accepted,
     BatchCancelled,
@@ -30,7 +31,6 @@ from postclock.store.sqlite.writer import Kind, Writer
 MARK_LIFE_MS: Final = 600_000
 """A page mark is good for ten minutes."""
 SLICE: Final = 500  # parked rows in one job
-BULK_FROM: Final = 10  # messages in one call: from here on it queues behind single sends
 _decode_ids = msgspec.msgpack.Decoder(tuple[tuple[int, int], ...]).decode
 
 

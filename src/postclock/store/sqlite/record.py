@@ -13,7 +13,6 @@ from postclock.store.sqlite.rows import (
     Row,
     cancel_with_batch,
     claimed_row,
-    close,
     event,
     finish,
     is_gone_with_batch,
@@ -94,7 +93,8 @@ def _end(tx: Transaction, row: Row, result: Result, state: State, now: int) -> N
     r = result.results[0]
     _tell(tx, row, result, r, now)
     reason = result.reason or (None if r.state in _TAKEN else r.reply)
-    close(tx, row, state, now, reason=reason, exposed=row.exposed or r.state in _TAKEN, data_at=result.data_at)
+    exposed = row.exposed or r.state in _TAKEN
+    settle(tx, row, state, now, reason=reason, exposed=exposed, data_at=result.data_at, taken_out=True)
 
 
 def _apply(tx: Transaction, row: Row, result: Result, now: int) -> None:

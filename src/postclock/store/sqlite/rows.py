@@ -148,27 +148,17 @@ def settle(
     exposed: bool | None = None,
     data_at: int | None = None,
     counted: bool = True,
+    taken_out: bool = False,
 ) -> None:
-    """The message is done: the queue row goes, the message keeps the result. ``counted`` False: the batch's flag moved the counts."""
-    tx.do(SQL["drop_row"], (row.id,))
-    close(tx, row, state, now, reason=reason, exposed=exposed, data_at=data_at, counted=counted)
+    """The message is done: the queue row goes, the message keeps the result.
 
-
-def close(
-    tx: Transaction,
-    row: Row,
-    state: State,
-    now: int,
-    *,
-    reason: str | None = None,
-    exposed: bool | None = None,
-    data_at: int | None = None,
-    counted: bool = True,
-) -> None:
-    """The second half of ``settle``, for a row that was taken out already."""
+    ``counted`` False: the batch's flag moved the counts. ``taken_out``: the row is gone already.
+    """
     assert state not in HELD
     is_exposed = row.exposed if exposed is None else exposed
     delivered_at = now if state is State.delivered else None
+    if not taken_out:
+        tx.do(SQL["drop_row"], (row.id,))
     tx.do(
         SQL["settle_message"],
         (
