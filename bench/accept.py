@@ -1,6 +1,6 @@
 """How fast mail is accepted: durably (fsync), against the same server that only parses and answers.
 
-Run: python -m bench.accept
+Run: python -m bench.accept, on SQLite and on PostgreSQL one after the other.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import time
 import uvloop
 
 from bench.load import Load, request, run
-from bench.service import DOMAIN, service
+from bench.service import DOMAIN, STORES, Kind, service
 
 SECONDS = 8.0
 CONNECTIONS = 64
@@ -70,18 +70,26 @@ def main() -> None:
     finally:
         bare.kill()
         bare.wait()
-    with service() as (host, real_port, key, _):
-        accepted = measure(host, real_port, key, 1, CONNECTIONS)
-    with service() as (host, real_port, key, _):
-        bulk = measure(host, real_port, key, 1000, 8)
-    for name, load in (("parsed and answered only", parsed), ("accepted, durable", accepted)):
-        print(
-            f"single sends, {name}: {load.rate:,.0f}/s, p50 {load.percentile(0.5):.1f} ms, p99 {load.percentile(0.99):.1f} ms"
-        )
-    print(f"ratio accepted / parsed: {accepted.rate / parsed.rate:.2f} (aim 0.50)")
+    say("single sends, parsed and answered only", parsed)
     print(f"1,000 personalizations a call, parsed only: {parsed_bulk.rate * 1000:,.0f} recipients/s")
-    print(f"1,000 personalizations a call, durable: {bulk.rate * 1000:,.0f} recipients/s (aim 40,000)")
-    print(f"ratio: {bulk.rate / parsed_bulk.rate:.2f}")
+    found: dict[Kind, tuple[float, float]] = {}
+    for kind in STORES:
+        with service(kind) as (host, real_port, key, _):
+            accepted = measure(host, real_port, key, 1, CONNECTIONS)
+        with service(kind) as (host, real_port, key, _):
+            bulk = measure(host, real_port, key, 1000, 8)
+        found[kind] = accepted.rate, bulk.rate
+        say(f"{kind}: single sends, accepted, durable", accepted)
+        print(f"{kind}: ratio accepted / parsed: {accepted.rate / parsed.rate:.2f} (aim 0.50)")
+        print(f"{kind}: 1,000 personalizations a call, durable: {bulk.rate * 1000:,.0f} recipients/s (aim 40,000)")
+        print(f"{kind}: ratio: {bulk.rate / parsed_bulk.rate:.2f}")
+    single, many = (found["postgres"][i] / found["sqlite"][i] for i in (0, 1))
+    print(f"ratio PostgreSQL / SQLite: single sends {single:.2f}, 1,000 personalizations {many:.2f} (aim 0.70)")
+
+
+def say(name: str, load: Load) -> None:
+    """One line."""
+    print(f"{name}: {load.rate:,.0f}/s, p50 {load.percentile(0.5):.1f} ms, p99 {load.percentile(0.99):.1f} ms")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 The yardstick is the bare RSA-2048 signing rate of the machine, two threads, in the same run: nobody can sign faster than that.
 
-Run: python -m bench.dispatch [count]
+Run: python -m bench.dispatch [count], on SQLite and on PostgreSQL one after the other.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from bench.load import request, run
-from bench.service import DOMAIN, service
+from bench.service import DOMAIN, STORES, Kind, service
 
 AHEAD = 8
 """Seconds until the mails are due: time enough to hand them all in."""
@@ -77,15 +77,13 @@ def body(first: int, due: int) -> bytes:
     ).encode()
 
 
-def main() -> None:
-    """Print the rate and its ratio to the yardstick."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    before = signing_rate()
+def dispatch(kind: Kind, count: int) -> float:
+    """Mails a second from one store, all due in one second; prints what it cost."""
     sink = subprocess.Popen([sys.executable, "-m", "bench.sink", str(count)], stdout=subprocess.PIPE, text=True)
     assert sink.stdout is not None
     port = int(sink.stdout.readline())
     try:
-        with service(courier=f"relay://127.0.0.1:{port}", settle_after="0s") as (host, http, key, pid):
+        with service(kind, courier=f"relay://127.0.0.1:{port}", settle_after="0s") as (host, http, key, pid):
             due = int(time.time()) + AHEAD
 
             async def hand_in() -> None:
@@ -105,15 +103,25 @@ def main() -> None:
     finally:
         sink.kill()
         sink.wait()
-    after = signing_rate()
     rate = count / (finished - due)
-    bare = (before + after) / 2
     print(
-        f"{count:,} mails due in one second, one tenant: {rate:,.0f}/s, the last {finished - due:.2f} s after its second"
+        f"{kind}: {count:,} mails due in one second, one tenant: {rate:,.0f}/s, the last {finished - due:.2f} s after its second; "
+        f"CPU per mail: service {used[0] / count * 1e6:,.0f} us, sink {used[1] / count * 1e6:,.0f} us"
     )
-    print(f"CPU per mail: service {used[0] / count * 1e6:,.0f} us, sink {used[1] / count * 1e6:,.0f} us")
+    return rate
+
+
+def main() -> None:
+    """Print the rates and their ratios to the yardstick and to each other."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 15_000
+    before = signing_rate()
+    rates = {kind: dispatch(kind, count) for kind in STORES}
+    after = signing_rate()
+    bare = (before + after) / 2
     print(f"bare RSA-2048 signing, two threads: {before:,.0f}/s before, {after:,.0f}/s after")
-    print(f"ratio dispatched / signed: {rate / bare:.2f} (aim 0.60)")
+    for kind, rate in rates.items():
+        print(f"ratio dispatched / signed, {kind}: {rate / bare:.2f} (aim 0.60)")
+    print(f"ratio PostgreSQL / SQLite: {rates['postgres'] / rates['sqlite']:.2f} (aim 0.75)")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""A real ``postclock serve`` for the benchmarks: its own folder, its own process, a key that may do everything."""
+"""A real ``postclock serve`` for the benchmarks: its own folder or database, its own process, a key that may do everything.
+
+On PostgreSQL the server is the tests' (from the wheel), with fsync, in a folder of its own.
+"""
 
 import asyncio
 import os
@@ -6,17 +9,32 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
-from postclock.assembly import build_services, open_data, secret_key
+from postclock.assembly import build_services, migrate_data, open_data, secret_key
 from postclock.core.account import ALL_SCOPES
 from postclock.runtime.clock import SystemClock
 from postclock.runtime.entropy import SystemEntropy
 from postclock.runtime.seal import Seal
 from postclock.settings import read_settings
+from tests.support.postgres import Cluster
 
 DOMAIN = "mail.example.com"
+Kind = Literal["sqlite", "postgres"]
+STORES: tuple[Kind, ...] = ("sqlite", "postgres")
+SECRET = "5c" * 32
+
+
+@contextmanager
+def database(kind: Kind) -> Iterator[dict[str, str]]:
+    """The settings that name a new store of that kind."""
+    if kind == "sqlite":
+        yield {}
+        return
+    with Cluster(durable=True, settings={"shared_buffers": "512MB", "max_wal_size": "4GB"}) as cluster:
+        yield {"store": cluster.create_database("bench"), "secret_key": SECRET}
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
@@ -26,9 +44,11 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     return rest | ours | {f"POSTCLOCK_{k.upper()}": v for k, v in settings.items()}
 
 
-async def _set_up(folder: Path) -> str:
-    settings = read_settings(None, {"POSTCLOCK_DATA": str(folder)})
-    store = open_data(settings, serve=False)
+async def _set_up(folder: Path, given: dict[str, str]) -> str:
+    variables = {f"POSTCLOCK_{k.upper()}": v for k, v in given.items()}
+    settings = read_settings(None, {"POSTCLOCK_DATA": str(folder)} | variables)
+    migrate_data(settings)
+    store = open_data(settings)
     try:
         seal = Seal(secret_key(settings))
         services = build_services(
@@ -46,22 +66,44 @@ async def _set_up(folder: Path) -> str:
 
 
 @contextmanager
-def service(**settings: str) -> Iterator[tuple[str, int, str, int]]:
+def service(kind: Kind = "sqlite", **settings: str) -> Iterator[tuple[str, int, str, int]]:
     """(host, port, key, process id) of a service that runs while the block does."""
-    with tempfile.TemporaryDirectory(prefix="postclock-bench-") as name:
-        folder = Path(name) / "data"
-        key = asyncio.run(_set_up(folder))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "postclock", "serve"],
-            env=environment(folder, **settings),
-            stdout=subprocess.PIPE,
-            text=True,
+    with fleet(kind, [()], **settings) as (key, [(host, port, pid)]):
+        yield host, port, key, pid
+
+
+@contextmanager
+def fleet(
+    kind: Kind, processes: list[tuple[str, ...]], **settings: str
+) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
+    """(key, (host, port, process id) of each) of services over one store, each with its arguments of ``serve``."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postclock-bench-")))
+        store = stack.enter_context(database(kind))
+        key = asyncio.run(_set_up(folder / "data0", store))
+        yield (
+            key,
+            [
+                stack.enter_context(_process(folder / f"data{n}", arguments, store | settings))
+                for n, arguments in enumerate(processes)
+            ],
         )
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            host, _, port = line.strip().rpartition("/")[2].rpartition(":")
-            yield host, int(port), key, process.pid
-        finally:
-            process.terminate()
-            process.wait(30)
+
+
+@contextmanager
+def _process(folder: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> Iterator[tuple[str, int, int]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "postclock", "serve", *arguments],
+        env=environment(folder, **settings),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "listens on" in line, line
+        host, _, port = line.strip().rpartition("/")[2].rpartition(":")
+        yield host, int(port), process.pid
+    finally:
+        process.terminate()
+        process.wait(30)

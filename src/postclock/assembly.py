@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
@@ -36,7 +38,7 @@ from postclock.api.scaisend.templates import template_endpoints
 from postclock.console.caught import Timing
 from postclock.console.inbox import inbox_routes
 from postclock.core.clock import Clock
-from postclock.core.errors import Conflict, PostclockError
+from postclock.core.errors import Busy, Conflict, PostclockError
 from postclock.core.ids import SEQUENCE_BITS, IdSource
 from postclock.courier.inbox import InboxCourier
 from postclock.courier.interface import Courier
@@ -65,15 +67,18 @@ from postclock.service.secret_key import check_key as check_key
 from postclock.service.secret_key import opening_key as key_with_store
 from postclock.service.secret_key import rotate
 from postclock.service.secret_key import secret_key as key_without_store
+from postclock.service.share import Share
 from postclock.service.submit import Submit
 from postclock.service.suppressions import Suppressions
 from postclock.service.templates import Templates
 from postclock.service.tenants import Tenants
 from postclock.settings import Settings
 from postclock.store.inspection import Inspection
+from postclock.store.migrations import SchemaMismatch
+from postclock.store.postgres import store as postgres
 from postclock.store.sqlite.backup import back_up
 from postclock.store.sqlite.inspect import inspect
-from postclock.store.sqlite.store import FILE, NOBODY, SqliteStore, open_alone, open_beside, open_store
+from postclock.store.sqlite.store import FILE, SqliteStore, open_alone, open_beside, open_store
 
 DEFAULT_TENANT: Final = "default"
 COMMAND_SEQUENCE: Final = (1 << SEQUENCE_BITS) - 64
@@ -83,6 +88,10 @@ GREET_SECONDS: Final = 10.0
 """Patience with each step of a relay's greeting, for somebody who waits at a terminal."""
 RESTORE_AFTER_MS: Final = 3_600_000
 """A store whose last heartbeat is older than this was stopped for long, or restored."""
+
+
+Opened = SqliteStore | postgres.PostgresStore
+"""A store of either kind, opened."""
 
 
 class CannotStart(PostclockError):
@@ -110,11 +119,12 @@ class House:
 
     settings: Settings
     clock: Clock
-    store: SqliteStore
+    store: Opened
     seal: Seal
     services: Services
     metrics: Metrics
     engine: Engine
+    share: Share
     courier: Courier
     app: ASGIApp
 
@@ -124,12 +134,12 @@ def secret_key(settings: Settings) -> bytes:
     return key_without_store(settings.data, settings.secret_key, SystemEntropy())
 
 
-def opening_key(settings: Settings, store: SqliteStore) -> bytes:
+def opening_key(settings: Settings, store: Opened) -> bytes:
     """The secret key of an opened store; finishes a rotation that was cut short."""
     return key_with_store(settings.data, settings.secret_key, store, SystemEntropy())
 
 
-async def rotate_secret(settings: Settings, store: SqliteStore) -> Rotation:
+async def rotate_secret(settings: Settings, store: Opened) -> Rotation:
     """Wrap everything under a new secret key; ``store`` was opened ``alone``. Raises ForeignKey."""
     key = opening_key(settings, store)
     return await rotate(settings.data, given=bool(settings.secret_key), key=key, store=store, entropy=SystemEntropy())
@@ -142,28 +152,62 @@ async def ensure_default(services: Services) -> None:
             await services.tenants.create(DEFAULT_TENANT)
 
 
+def is_shared(settings: Settings) -> bool:
+    """Whether several processes may work on the store at once."""
+    return settings.store != "sqlite"
+
+
 def open_data(
-    settings: Settings, clock: Clock | None = None, *, serve: bool = False, alone: bool = False
-) -> SqliteStore:
-    """The store of the settings: for the service, for a command beside it, or ``alone``. Raises CannotStart, FolderTaken."""
+    settings: Settings, clock: Clock | None = None, *, serve: bool = False, alone: bool = False, api: bool = True
+) -> Opened:
+    """The store of the settings: for the service (``api``: it answers callers), for a command beside it, or ``alone``.
+
+    ``clock`` is the machine's unless given; a shared store has one of its own. Raises CannotStart, CannotOpen, FolderTaken,
+    SchemaMismatch.
+    """
+    if is_shared(settings):
+        return _open_shared(settings, serve=serve, alone=alone, api=api)
     opened = open_store if serve else open_alone if alone else open_beside
-    return opened(_data(settings), clock or SystemClock())
+    return opened(settings.data, clock or SystemClock())
+
+
+def _open_shared(settings: Settings, *, serve: bool, alone: bool, api: bool) -> Opened:
+    if not settings.secret_key:
+        raise CannotStart(
+            "POSTCLOCK_SECRET_KEY: must be given with PostgreSQL, the same for every process (64 hex characters)"
+        )
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if serve:
+        return postgres.open_store(settings.store, data=settings.data, api=api)
+    store = postgres.open_beside(settings.store, data=settings.data)
+    if alone and asyncio.run(store.ledger.lives()):
+        store.close()
+        raise CannotStart("stop every postclock process first: this must not be done beside one")
+    return store
+
+
+def migrate_data(settings: Settings) -> None:
+    """Bring the store's schema up to date. Raises CannotOpen, FolderTaken, SchemaMismatch."""
+    if is_shared(settings):
+        postgres.migrate_store(settings.store)
+    else:
+        open_data(settings).close()
 
 
 def inspect_data(settings: Settings, *, thorough: bool = False) -> Inspection:
-    """A look at the store that changes nothing. Raises CannotStart."""
-    return inspect(_data(settings) / FILE, thorough=thorough)
+    """A look at the store that changes nothing."""
+    if is_shared(settings):
+        return postgres.inspect_store(settings.store, thorough=thorough)
+    return inspect(settings.data / FILE, thorough=thorough)
 
 
 def back_up_data(settings: Settings, target: Path, on_step: Callable[[int, int], None]) -> int:
     """Copy the store to a file while it is used; how many octets. Raises CannotStart, NoBackup."""
-    return back_up(_data(settings) / FILE, target, on_step)
-
-
-def _data(settings: Settings) -> Path:
-    if settings.store != "sqlite":
-        raise CannotStart("POSTCLOCK_STORE: PostgreSQL is not there yet; use sqlite")
-    return Path(settings.data)
+    if is_shared(settings):
+        raise CannotStart(
+            "a PostgreSQL store is backed up with PostgreSQL's own tools: pg_dump, or a base backup with its WAL"
+        )
+    return back_up(settings.data / FILE, target, on_step)
 
 
 async def ask_dns(settings: Settings) -> str:
@@ -201,7 +245,7 @@ def _relay(settings: Settings) -> RelayAddress:
 
 
 def build_services(
-    store: SqliteStore,
+    store: Opened,
     seal: Seal,
     clock: Clock,
     entropy: Entropy,
@@ -212,7 +256,7 @@ def build_services(
 ) -> Services:
     """The services over a store."""
     owner = store.ledger.owner
-    ids = IdSource(clock, owner.node, 0 if owner != NOBODY else int(entropy.jitter() * COMMAND_SEQUENCE))
+    ids = IdSource(clock, owner.node, 0 if owner.epoch else int(entropy.jitter() * COMMAND_SEQUENCE))
     authenticator = Authenticator(store.accounts, clock)
     return Services(
         tenants=Tenants(store.accounts, clock, authenticator.forget),
@@ -242,7 +286,7 @@ def build_services(
     )
 
 
-def build_inbox(courier: Courier, store: SqliteStore) -> list[Route]:
+def build_inbox(courier: Courier, store: Opened) -> list[Route]:
     """The /inbox page when the courier is the one that catches everything, else nothing."""
     if not isinstance(courier, InboxCourier):
         return []
@@ -256,14 +300,15 @@ def build_inbox(courier: Courier, store: SqliteStore) -> list[Route]:
 
 def build_api(
     services: Services,
-    store: SqliteStore,
+    store: Opened,
     clock: Clock,
     metrics: Metrics,
     engine: Engine,
+    share: Callable[[], float],
     console: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """The ASGI app, with the routes of the console."""
-    limits, intake = Limits(clock), Intake()
+    limits, intake = Limits(clock, share), Intake()
     gate = Gate(services.authenticator, limits, intake, failure_body)
     endpoints = (
         MAIL_SEND,
@@ -295,7 +340,7 @@ def build_api(
     )
 
 
-def _readiness(store: SqliteStore, engine: Engine) -> Callable[[], Awaitable[str | None]]:
+def _readiness(store: Opened, engine: Engine) -> Callable[[], Awaitable[str | None]]:
     async def ready() -> str | None:
         if engine.failure is not None:
             return f"the engine ended: {engine.failure}"
@@ -315,21 +360,49 @@ def build_operations(house: House) -> ASGIApp:
     )
 
 
+CANNOT_YET: Final = (postgres.CannotOpen, SchemaMismatch)
+"""A shared store is not there yet, or not fit yet: a process waits for it."""
+
+
+def build_waiting(reason: Callable[[], str], clock: Clock) -> ASGIApp:
+    """What a process answers while it waits for its store: /health, /ready with the reason, and 503 for everything else."""
+
+    async def not_ready() -> str | None:
+        return reason()
+
+    async def busy(_: Request) -> Response:
+        raise Busy(f"Not ready yet: {reason()}", retry_after=2)
+
+    routes = operation_routes(not_ready, Metrics().registry)
+    every = Route("/{path:path}", busy, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    return build_app([*routes, every], {}, failure_bodies={"/v3/": failure_body})
+
+
 def build(
-    settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None, die_at: str | None = None
+    settings: Settings,
+    *,
+    shift: Callable[[Clock], Clock] = lambda clock: clock,
+    entropy: Entropy | None = None,
+    die_at: str | None = None,
+    api: bool = True,
 ) -> House:
-    """A whole process: API and engine over one store. Raises CannotStart, FolderTaken, SchemaMismatch."""
-    clock = clock or SystemClock()
+    """A whole process: API and engine over one store. ``shift`` may move the store's clock, ``api`` False: it answers no callers.
+
+    Raises CannotStart, CannotOpen, FolderTaken, SchemaMismatch.
+    """
     entropy = entropy or SystemEntropy()
     on_point = _dies_at(die_at)
+    build_courier(settings, SystemClock())  # settings that cannot stand are told before the store is waited for
+    store = open_data(settings, shift(SystemClock()), serve=True, api=api)
+    clock = shift(store.clock) if is_shared(settings) else store.clock
     courier = build_courier(settings, clock)
-    store = open_data(settings, clock, serve=True)
     seal = Seal(opening_key(settings, store))
     metrics = Metrics()
     disk = DiskWatch(Path(settings.data), clock)
     services = build_services(
         store, seal, clock, entropy, has_room=disk.may_accept, on_point=on_point, dns=settings.dns
     )
+    share = Share(store.ledger.owner.id)
     engine = Engine(
         ledger=store.ledger,
         courier=courier,
@@ -342,14 +415,18 @@ def build(
             max_lateness_ms=settings.max_lateness,
             stop_grace_seconds=settings.stop_grace / 1000,
             return_domain=settings.return_domain,
+            keep_messages_ms=settings.keep_messages,
+            keep_bodies_ms=settings.keep_bodies,
+            keep_events_ms=settings.keep_events,
         ),
         unseal=lambda sealed: seal.open(DKIM, sealed),
         return_path=ReturnPath(seal.sub_key("return path")),
         metrics=metrics,
         on_point=on_point,
         may_depart=disk.may_depart,
+        seen=share.seen,
     )
-    app = build_api(services, store, clock, metrics, engine, build_inbox(courier, store))
+    app = build_api(services, store, clock, metrics, engine, share, build_inbox(courier, store))
     return House(
         settings=settings,
         clock=clock,
@@ -358,6 +435,7 @@ def build(
         services=services,
         metrics=metrics,
         engine=engine,
+        share=share,
         courier=courier,
         app=app,
     )

@@ -7,6 +7,8 @@ import pytest
 from postclock.api.limits import MAX_COUNTED, Ceiling, Limits
 from postclock.core.account import ApiKey, Principal, Tenant, TenantSettings
 from postclock.core.errors import Limited
+from postclock.service.share import Share
+from postclock.store.records import Life
 from tests.support.clock import MovedClock
 from tests.support.slow_api import SlowApi, slow_api
 
@@ -106,6 +108,20 @@ def test_a_process_holds_its_share() -> None:
     limits = Limits(MovedClock(), share=lambda: 1 / 3)
     assert taken(limits, principal(), Ceiling.requests) == 333
     assert taken(limits, principal(settings=TenantSettings(rate_sends=1)), Ceiling.sends) == 1
+
+
+def test_a_share_follows_the_live_processes() -> None:
+    """This one counts always, the others when they answer callers; all together let through no more than the ceiling."""
+    share = Share(own=1)
+    limits = Limits(MovedClock(), share)
+    assert taken(limits, principal(key=1), Ceiling.requests) == 1_000
+    share.seen([Life(2, 1, 5, api=True), Life(3, 1, 5, api=False)])  # its own life is not there yet
+    assert taken(limits, principal(key=2), Ceiling.requests) == 500
+    share.seen([Life(1, 1, 1, api=True), Life(2, 1, 6, api=True), Life(4, 1, 1, api=True)])
+    assert taken(limits, principal(key=3), Ceiling.requests) == 333
+    assert taken(limits, principal(key=2), Ceiling.requests) == 0
+    share.seen([])
+    assert taken(limits, principal(key=4), Ceiling.requests) == 1_000
 
 
 def test_the_wall_clock_may_jump() -> None:

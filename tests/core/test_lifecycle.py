@@ -35,7 +35,7 @@ from postclock.core.lifecycle import (
     is_waiting_in_cancelled_batch,
     sources,
 )
-from postclock.store.sqlite.transaction import COLUMNS
+from postclock.store.steps.counting import COLUMNS
 
 R = RecipientState
 
@@ -203,9 +203,9 @@ def test_every_dialect_has_a_word_for_every_state() -> None:
 # What the file says
 
 
-def checks() -> dict[str, list[str]]:
+def checks(backend: str) -> dict[str, list[str]]:
     """The CHECK constraints of the ledger's tables."""
-    text = (files("postclock.store.sqlite.migrations") / "0001_ledger.sql").read_text("utf-8")
+    text = (files(f"postclock.store.{backend}.migrations") / "0001_ledger.sql").read_text("utf-8")
     found: dict[str, list[str]] = {}
     for name, body in re.findall(r"CREATE TABLE (\w+) \((.*?)\n\)", text, re.DOTALL):
         found[name] = re.findall(r"CHECK \(((?:[^()]|\([^()]*\))*)\)", body)
@@ -221,9 +221,10 @@ def listed(constraint: str) -> set[int]:
     return {int(n) for n in re.findall(r"status (?:NOT )?IN \(([\d, ]+)\)", constraint)[0].split(", ")}
 
 
-def test_the_files_constraints_are_the_tables_sets() -> None:
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_files_constraints_are_the_tables_sets(backend: str) -> None:
     """What has a queue row is held, what has a state of its own is settled, and only what may be owned has an owner."""
-    found = checks()
+    found = checks(backend)
     (held,) = (c for c in found["queue"] if c.startswith("status BETWEEN"))
     (owned,) = (c for c in found["queue"] if c.startswith("owner IS NULL OR"))
     (owner,) = (c for c in found["queue"] if c.startswith("status NOT IN"))

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from postclock.core.address import Mailbox
+from postclock.core.errors import Busy
 from postclock.core.lifecycle import State
 from postclock.core.message import Content, Personalization, Recipient, Submission, UncertainPolicy
 from postclock.core.sending_domain import SealedKey
@@ -101,11 +102,15 @@ async def turns(n: int = 20) -> None:
 
 @dataclass
 class Counted:
-    """A ledger that counts how it is asked; ``trouble`` is raised by the named methods, one per call."""
+    """A ledger that counts how it is asked; ``trouble`` is raised by the named methods, one per call.
+
+    ``away``: the database is, and every method raises Busy.
+    """
 
     inner: Ledger
     calls: dict[str, int] = field(default_factory=dict)
     trouble: dict[str, list[Exception]] = field(default_factory=dict)
+    away: bool = False
 
     def __getattr__(self, name: str) -> Any:
         there = getattr(self.inner, name)
@@ -114,6 +119,8 @@ class Counted:
 
         async def asked(*args: Any) -> Any:
             self.calls[name] = self.calls.get(name, 0) + 1
+            if self.away:
+                raise Busy("the database is away")
             if self.trouble.get(name):
                 raise self.trouble[name].pop(0)
             return await there(*args)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +11,16 @@ from typing import cast
 
 import pytest
 
+from postclock.core.errors import Busy
 from postclock.core.lifecycle import State
 from postclock.courier.relay import RelayAddress, RelayCourier
 from postclock.courier.return_path import ReturnPath
-from postclock.engine.supervisor import Engine, LostLife
+from postclock.engine.heartbeat import LostLife
+from postclock.engine.supervisor import Engine
 from postclock.runtime.clock import SystemClock
 from postclock.runtime.metrics import Metrics
+from postclock.store.records import Rescued
+from postclock.store.sqlite.ledger import SqliteLedger
 from postclock.store.sqlite.owners import register
 from postclock.store.sqlite.store import open_store
 from postclock.store.sqlite.writer import Kind
@@ -34,8 +38,8 @@ class Whole(Bench):
 
 
 @asynccontextmanager
-async def whole(folder: Path, url: str) -> AsyncIterator[Whole]:
-    """A started engine that sends to ``url``; stopped afterwards."""
+async def whole(folder: Path, url: str, made: Callable[[Engine], None] = lambda _: None) -> AsyncIterator[Whole]:
+    """A started engine that sends to ``url``; stopped afterwards. ``made`` is given it before the start."""
     clock = SystemClock()
     store = open_store(folder / "data", clock)
     try:
@@ -56,6 +60,7 @@ async def whole(folder: Path, url: str) -> AsyncIterator[Whole]:
             metrics=Metrics(),
             on_failure=shop.ended.set,
         )
+        made(shop.engine)
         await asyncio.to_thread(shop.engine.start)
         try:
             yield shop
@@ -174,6 +179,47 @@ async def test_what_keeps_it_from_starting_is_raised(tmp_path: Path, monkeypatch
     with Sink() as sink, pytest.raises(AssertionError, match="a fault of ours"):
         async with whole(tmp_path, sink.url):
             pass
+
+
+async def test_a_store_that_is_away_at_the_start_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts when the store is back, and goes on beating meanwhile."""
+    monkeypatch.setattr("postclock.engine.housekeeping.PAUSE_SECONDS", 0.05)
+    tries = 0
+
+    async def away_for_a_while(ledger: SqliteLedger, *args: int) -> Rescued:
+        nonlocal tries
+        tries += 1
+        if tries <= 5:
+            raise Busy("the database is away")
+        return await rescue(ledger, *args)
+
+    rescue = SqliteLedger.rescue
+    monkeypatch.setattr(SqliteLedger, "rescue", away_for_a_while)
+    with Sink() as sink:
+        async with whole(tmp_path, sink.url) as shop:
+            assert tries == 6
+            message = await shop.send()
+            await shop.is_in(message, State.delivered)
+
+
+async def test_a_start_that_waits_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store never comes: a stop ends the waiting, nothing departs, and that is no failure."""
+    made: list[Engine] = []
+    stopping: list[threading.Thread] = []
+
+    async def away(*_: object) -> Rescued:
+        if not stopping:
+            stopping.append(threading.Thread(target=made[0].stop))
+            stopping[0].start()
+        raise Busy("the database is away")
+
+    monkeypatch.setattr(SqliteLedger, "rescue", away)
+    with Sink() as sink:
+        async with asyncio.timeout(15), whole(tmp_path, sink.url, made.append) as shop:
+            await asyncio.to_thread(stopping[0].join)
+            await shop.send()
+            assert shop.engine.failure is None
+        assert not sink.mails
 
 
 async def test_settled_by_the_engine_of_the_next_life(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ async def suppress(shop: Shop, *addresses: str) -> None:
         await shop.store.suppressions.suppress(shop.tenant, LIVE, entry)
 
 
-def used(store: Any, tenant: int, at: int) -> int:
+async def used(store: Any, tenant: int, at: int) -> int:
     """How many recipients the tenant was charged for in that month."""
-    rows = store._readers.run_here(
+    rows = await store._desk.read(
         lambda run: run("SELECT sum(n) FROM usage WHERE tenant = ? AND month = ?", (tenant, month_of(at)))
     )
     return int(rows[0][0] or 0)
@@ -122,7 +122,7 @@ async def test_with_every_recipient_suppressed_it_has_failed(shop: Shop, to: tup
     assert (detail.row.state, detail.row.departed_at) == (State.failed, None)
     assert await shop.events(ident) == ["dropped"] * len(to)
     assert await shop.counts(batch) == {State.failed: 1}
-    assert used(shop.store, shop.tenant, shop.now) == 0
+    assert await used(shop.store, shop.tenant, shop.now) == 0
 
 
 async def test_a_domain_that_is_no_longer_verified_sends_nothing(shop: Shop) -> None:
@@ -174,13 +174,13 @@ async def test_a_message_is_charged_once_for_each_recipient_at_its_hand_off(shop
     await shop.send(ADA, BOB, CYD)
     await suppress(shop, CYD)
     claimed, departed = await shop.fly()
-    assert used(shop.store, shop.tenant, shop.now) == 2
+    assert await used(shop.store, shop.tenant, shop.now) == 2
     await shop.abort(claimed, departed)
     claimed, departed = await shop.fly()
     await shop.record(claimed, departed, DEFERRED)
     shop.later(60_000)
     await shop.run(DELIVERED)
-    assert used(shop.store, shop.tenant, shop.now) == 2
+    assert await used(shop.store, shop.tenant, shop.now) == 2
 
 
 async def test_a_suppression_in_test_mode_stops_no_live_mail(shop: Shop) -> None:

@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,10 +19,13 @@ from postclock.core.errors import Invalid
 from postclock.core.lifecycle import HELD, WAITING, RecipientState, State, fold
 from postclock.core.message import UncertainPolicy
 from postclock.core.suppression import Suppression
+from postclock.store.interface import Store
 from postclock.store.records import LIVE, POLICIES, BatchCancelled, Claimed, Departed, MessageFilter, Owner
-from postclock.store.sqlite.browse import _FROM_MESSAGES, _SHOWN
-from postclock.store.sqlite.transaction import COLUMNS, tenant_scope
-from tests.store.conftest import BACKENDS, Lives
+from postclock.store.sqlite.desk import WORDS
+from postclock.store.sqlite.store import open_store
+from postclock.store.steps.counting import COLUMNS, tenant_scope
+from postclock.store.tables.browse import _FROM_MESSAGES, _SHOWN
+from tests.store.conftest import Lives
 from tests.store.parts import AHEAD_MS, RETRY_MS, SETTLE_MS, UNCERTAIN_MS, Shop
 from tests.support.clock import MovedClock
 
@@ -65,7 +68,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.lives = Lives(lambda: BACKENDS["sqlite"](self.folder, self.clock))
+        self.lives = Lives(lambda: cast(Store, open_store(self.folder, self.clock)))
         self.shop: Shop = self.run(Shop.open(self.lives, self.clock))
         for _ in range(2):
             self.batches[self.run(self.shop.batch())] = []
@@ -323,7 +326,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         shown = Counter[tuple[int, str]]()
         tenant = tenant_scope(self.shop.tenant, LIVE)
-        for batch, state in self._rows(f"SELECT m.batch, {_SHOWN} {_FROM_MESSAGES}"):
+        for batch, state in self._rows(WORDS.fill(f"SELECT m.batch, {_SHOWN} {_FROM_MESSAGES}")):
             for scope in {tenant, tenant if batch is None else batch}:
                 shown[scope, State(state).name] += 1
         for batch, n in self._rows(

@@ -9,9 +9,11 @@ import pytest
 
 from postclock.core.lifecycle import State
 from postclock.store.records import LIVE, MessageFilter
-from postclock.store.sqlite import batches, browse
-from postclock.store.sqlite.rows import SQL
+from postclock.store.sqlite.desk import WORDS
 from postclock.store.sqlite.store import SqliteStore, open_store
+from postclock.store.sqlite.transaction import SQL
+from postclock.store.tables import browse
+from postclock.store.tables.batches import SQL as BATCH_READING
 from tests.support.clock import MovedClock
 
 QUEUED: Final = frozenset({State.queued, State.deferred})
@@ -71,8 +73,7 @@ ROW = "SEARCH queue USING INTEGER PRIMARY KEY (rowid=?)"
         ("message", (MESSAGE,)),
         ("take_out", ("SEARCH queue USING INTEGER PRIMARY KEY",)),
         ("add_event", ("SEARCH events USING PRIMARY KEY (message=?)",)),
-        ("pending", ("SEARCH recipients USING PRIMARY KEY (message=?)",)),
-        ("recipient_states", ("SEARCH recipients USING PRIMARY KEY (message=?)",)),
+        ("recipients", ("SEARCH recipients USING PRIMARY KEY (message=?)",)),
         ("set_recipient", ("SEARCH recipients USING PRIMARY KEY (message=? AND n=?)",)),
         ("is_suppressed", ("SEARCH suppressions USING PRIMARY KEY (tenant=? AND mode=? AND address=?)",)),
         ("domain_verified", ("SEARCH domains USING PRIMARY KEY (tenant=? AND domain=?)",)),
@@ -97,12 +98,12 @@ def test_a_hot_statement_of_the_ledger_uses_its_index(store: SqliteStore, name: 
 )
 def test_a_batch_is_read_and_swept_by_its_index(store: SqliteStore, name: str, wanted: str) -> None:
     """However many messages other batches have."""
-    sound(plan(store, batches.SQL[name]), wanted)
+    sound(plan(store, {**BATCH_READING, **SQL}[name]), wanted)
 
 
 def test_the_batches_to_be_swept_are_all_that_the_sweep_looks_at(store: SqliteStore) -> None:
     """It walks an index that holds no others."""
-    (line,) = plan(store, batches.SQL["unswept"])
+    (line,) = plan(store, SQL["unswept"])
     assert "batches_unswept" in line
 
 
@@ -146,5 +147,5 @@ def list_plan(store: SqliteStore, wanted: MessageFilter, after: int | None) -> l
         seen.append(sql)
         return [] if sql.startswith("SELECT m.id") else [(0,)]
 
-    browse.page(run, wanted, 100, after, 0)
+    browse.page(run, WORDS, wanted, 100, after, 0)
     return plan(store, seen[0])

@@ -16,8 +16,9 @@ from postclock.store.sqlite import connection
 from postclock.store.sqlite.connection import check_library
 from postclock.store.sqlite.lock import FolderTaken
 from postclock.store.sqlite.store import FILE, SqliteStore, open_beside, open_store
-from postclock.store.sqlite.transaction import BatchFlags, Transaction
+from postclock.store.sqlite.transaction import Transaction
 from postclock.store.sqlite.writer import GROUP_ROWS, Kind, Writer
+from postclock.store.steps.work import BatchFlags
 from tests.support.clock import MovedClock
 
 TENANT = 1
@@ -49,14 +50,14 @@ def stumble(key: str) -> Any:
 
     def job(tx: Transaction) -> None:
         note(key)(tx)
-        tx.count(None, TENANT, 0, State.queued)
+        tx.tally.count(None, TENANT, 0, State.queued)
         raise BadRow
 
     return job
 
 
 def counted(tx: Transaction) -> None:
-    tx.count(None, TENANT, 0, State.queued)
+    tx.tally.count(None, TENANT, 0, State.queued)
 
 
 class Held:

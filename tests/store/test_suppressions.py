@@ -126,7 +126,7 @@ async def test_one_entry_is_removed(store: Store) -> None:
 
 async def test_a_whole_list_is_removed_slice_by_slice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing but that list."""
-    monkeypatch.setattr("postclock.store.sqlite.suppressions.REMOVED_AT_ONCE", 2)
+    monkeypatch.setattr("postclock.store.tables.suppressions.REMOVED_AT_ONCE", 2)
     await fill(store, 5)
     other = Suppression(address="left@example.com", list="unsubscribes", created_at=NOW)
     await store.suppressions.suppress(TENANT, LIVE, other)

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from postclock.assembly import DKIM, check_key, open_data, secret_key
+from postclock.assembly import DKIM, Opened, check_key, open_data, secret_key
 from postclock.core.account import ALL_SCOPES, Dialect
 from postclock.core.errors import NotFound
 from postclock.core.ids import IdSource
@@ -30,7 +30,7 @@ from postclock.runtime.entropy import SystemEntropy
 from postclock.runtime.seal import Seal
 from postclock.service.accounts import ApiKeys, public_key_id
 from postclock.settings import Settings, read_settings
-from postclock.store.sqlite.store import SqliteStore
+from postclock.store.sqlite.store import FILE
 
 T = TypeVar("T")
 
@@ -65,7 +65,8 @@ class Service:
     """``postclock serve`` over ``folder``/var. Use as a context manager, or ``start`` and ``stop`` it.
 
     ``env`` holds further POSTCLOCK_* variables, ``args`` further arguments of ``serve``. ``domain`` is trusted for the tenant
-    ``default``; None makes nothing before the start.
+    ``default``; None makes nothing before the start. Several may share a PostgreSQL store (POSTCLOCK_STORE, with
+    POSTCLOCK_SECRET_KEY): one of them prepares it, and a key that one makes is good for all.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Service:
         self._reader: threading.Thread | None = None
         self._url = ""
         self._key_ids: dict[str, str] = {}
+        self._prepared = False
 
     @property
     def settings(self) -> Settings:
@@ -124,14 +126,17 @@ class Service:
 
     def start(self) -> Self:
         """Start it and wait until it listens. Raises AssertionError with its log when it does not."""
-        self.spawn()
+        return self.spawn().listening()
+
+    def listening(self) -> Self:
+        """Wait until it listens, after ``spawn``. Raises AssertionError with its log when it does not."""
         line = self.wait_for_line("listens on")
         self._url = line.split("listens on", 1)[1].strip()
         return self
 
     def spawn(self) -> Self:
         """Start it without waiting."""
-        if self._domain is not None and not (self.data / "postclock.db").exists():
+        if self._domain is not None and not (self._prepared or (self.data / FILE).exists()):
             self.prepare()
         if self._reader is not None:
             self._reader.join()  # or the end of the former life would be taken for this one's
@@ -241,7 +246,7 @@ class Service:
         if scopes is None:
             scopes = ["admin"] if dialect == "sendara" else [str(s) for s in ALL_SCOPES]
 
-        async def make(store: SqliteStore, keys: ApiKeys) -> str:
+        async def make(store: Opened, keys: ApiKeys) -> str:
             owner = await store.accounts.tenant_named(tenant)
             made = await keys.make(
                 owner,
@@ -263,7 +268,7 @@ class Service:
         """Public ids of the keys made by ``key``, by their secrets."""
         return self._key_ids
 
-    def beside(self, work: Callable[[SqliteStore], Coroutine[Any, Any, T]]) -> T:
+    def beside(self, work: Callable[[Opened], Coroutine[Any, Any, T]]) -> T:
         """Run ``work`` with the store of the data folder, as a command beside the service would."""
 
         async def go() -> T:
@@ -276,14 +281,14 @@ class Service:
         return _in_thread(go)
 
     def prepare(self) -> None:
-        """The tenant ``default`` and a trusted domain, before the first start."""
+        """The tenant ``default`` and a trusted domain, before the first start. A shared store has its schema already."""
         domain = self._domain
         assert domain is not None
         seal = Seal(secret_key(self.settings))
         private = _private_key()
         key = load_key(domain, "pc1", private)
 
-        async def make(store: SqliteStore) -> None:
+        async def make(store: Opened) -> None:
             await check_key(store, seal)
             now = SystemClock().now_ms()
             try:
@@ -301,9 +306,10 @@ class Service:
             await store.domains.add_domain(tenant.id, domain, [sealed], now, trusted=True)
 
         self.beside(make)
+        self._prepared = True
 
 
-def _ids(store: SqliteStore) -> IdSource:
+def _ids(store: Opened) -> IdSource:
     return IdSource(SystemClock(), store.ledger.owner.node, random.randrange(4000))
 
 

@@ -4,7 +4,8 @@
         ...
         [mail] = sink.wait_for(1)
 
-``sink.answer("rcpt", "450 4.2.0 later")`` sets what a stage says; ``sink.hold("dot")`` keeps the answer back until it is let go.
+``sink.answer("rcpt", "450 4.2.0 later")`` sets what a stage says; ``sink.hold("dot")`` keeps the answer back until it is let go, and
+``sink.slow("dot", 0.2)`` gives each answer late: a mail is kept before that.
 """
 
 import asyncio
@@ -83,6 +84,7 @@ class Sink:
         self._answers: dict[Stage, deque[Answer]] = {}
         self._always: dict[Stage, Answer] = {}
         self._holds: dict[Stage, Hold] = {}
+        self.late: dict[Stage, float] = {}
         self._came = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -136,6 +138,10 @@ class Sink:
         """Keep the answers of a stage back from now on."""
         self._holds[stage] = hold = Hold(self, stage)
         return hold
+
+    def slow(self, stage: Stage, seconds: float) -> None:
+        """Answer a stage so much later from now on; 0: at once again. What is answered has been done before."""
+        self.late[stage] = seconds
 
     def wait_for(self, n: int, seconds: float = 30.0) -> list[Mail]:
         """All mails, once there are ``n``. Blocks; in a coroutine use ``arrived``."""
@@ -327,9 +333,22 @@ class _Conversation(asyncio.Protocol):
                 self._sink.keep(mail)
             case _:
                 pass
+        if seconds := self._sink.late.get(stage):
+            self._waiting = True
+            asyncio.get_running_loop().call_later(seconds, self._say_late, stage, text)
+        else:
+            self._say(stage, text)
+
+    def _say(self, stage: Stage, text: str) -> None:
         self._write(text)
         if stage == "quit" or text.startswith("421"):
             self.transport.close()
+
+    def _say_late(self, stage: Stage, text: str) -> None:
+        self._waiting = False
+        if not self.transport.is_closing():
+            self._say(stage, text)
+            self._work()
 
     def _write(self, text: str) -> None:
         if text == DROP:

@@ -19,8 +19,8 @@ from postclock.assembly import (
     opening_key,
 )
 from postclock.core.account import Tenant
+from postclock.core.clock import Clock
 from postclock.core.errors import NotFound, PostclockError
-from postclock.runtime.clock import SystemClock
 from postclock.runtime.entropy import SystemEntropy
 from postclock.runtime.log import start_logging
 from postclock.runtime.seal import Seal
@@ -40,12 +40,12 @@ DEFAULT = DEFAULT_TENANT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What a command works with. ``clock`` is the machine's."""
+    """What a command works with. ``clock`` is the store's."""
 
     settings: Settings
     store: Store
     services: Services
-    clock: SystemClock
+    clock: Clock
 
     async def tenant(self, name: str) -> Tenant:
         """The tenant of that name. Raises NotFound with the name in it."""
@@ -81,8 +81,8 @@ def at_desk(config: Path | None, work: Callable[[Desk], Coroutine[Any, Any, T]])
 
 
 async def _at_desk(settings: Settings, work: Callable[[Desk], Coroutine[Any, Any, T]]) -> T:
-    clock = SystemClock()
-    store = open_data(settings, clock)
+    store = open_data(settings)
+    clock = store.clock
     try:
         seal = Seal(opening_key(settings, store))
         await check_key(store, seal)

@@ -7,6 +7,7 @@ from postclock.cli.backup import backup
 from postclock.cli.doctor import doctor
 from postclock.cli.migrate import migrate
 from postclock.cli.serve import serve
+from postclock.cli.torture import torture
 
 app = typer.Typer(
     name="postclock",
@@ -32,6 +33,7 @@ app.add_typer(queue.app, name="queue")
 app.command("backup")(backup)
 app.add_typer(secrets.app, name="secrets")
 app.command("doctor")(doctor)
+app.command("torture")(torture)
 
 
 def run() -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from postclock.assembly import CannotStart, inspect_data, open_data
+from postclock.assembly import CannotStart, inspect_data, migrate_data
 from postclock.cli.command import AsJson, Config, settings_of, told
 from postclock.cli.output import say
 
@@ -21,7 +21,7 @@ def migrate(
         if before.trouble is not None:
             raise CannotStart(f"the store cannot be opened: {before.trouble}")
         if not check:
-            open_data(settings).close()
+            migrate_data(settings)
         after = before if check else inspect_data(settings)
     shape = {"version": after.version, "newest": after.newest, "fits": after.fits}
     if after.fits:

@@ -256,7 +256,10 @@ class Delivery:
             self._metrics.outcomes.labels(r.state.name).inc()
             if r.state.name == "uncertain":
                 self._metrics.uncertain.inc()
-        await self.records.put(result)
+        try:
+            await self.records.put(result)
+        except Busy as busy:  # at a stop alone: until then it is told again
+            _log.error("a result is lost: it will be found without one", message_id=c.message, reason=str(busy))
         self._flow.leave(c.lane)
 
     async def stop(self, grace_seconds: float) -> None:

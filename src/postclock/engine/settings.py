@@ -11,6 +11,10 @@ class EngineSettings:
     uncertain_wait_ms: int = 660_000
     give_up_after_ms: int = 72 * 3_600_000
     max_lateness_ms: int = 24 * 3_600_000
+    keep_messages_ms: int = 90 * 86_400_000
+    keep_bodies_ms: int = 30 * 86_400_000
+    keep_events_ms: int = 90 * 86_400_000
+    """The three from when the message settled."""
     stop_grace_seconds: float = 8.0
     return_domain: str = ""
     ahead_ms: int = 2_000

@@ -7,21 +7,22 @@ held is departed and recorded, or given back.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import uvloop
 
 from postclock.core.clock import Clock
-from postclock.core.errors import PostclockError
 from postclock.courier.interface import Courier
 from postclock.courier.return_path import ReturnPath
 from postclock.engine.contexts import Contexts, Unseal
 from postclock.engine.deliver import Delivery
 from postclock.engine.flow import Flow
+from postclock.engine.heartbeat import Heartbeat, LostLife
 from postclock.engine.housekeeping import Housekeeping
 from postclock.engine.points import OnPoint, nowhere
 from postclock.engine.prepare import Refused
+from postclock.engine.retention import Retention
 from postclock.engine.scheduler import Scheduler
 from postclock.engine.settings import EngineSettings
 from postclock.engine.skew import SkewWatch
@@ -29,18 +30,15 @@ from postclock.runtime.entropy import Entropy
 from postclock.runtime.log import get_logger
 from postclock.runtime.metrics import Metrics
 from postclock.store.interface import Ledger
+from postclock.store.records import Life
 
 WARM: int = 4
 """Connections opened at the start; more come with need."""
 _log = get_logger("engine")
 
 
-class LostLife(PostclockError):
-    """Another process took this one for dead."""
-
-
 class Engine:
-    """One engine over one store and one courier. ``extra`` are loops that others want run beside the mail."""
+    """One engine over one store and one courier. ``seen`` hears every two seconds which processes live (see Heartbeat)."""
 
     def __init__(
         self,
@@ -56,6 +54,7 @@ class Engine:
         on_point: OnPoint = nowhere,
         may_depart: Callable[[], bool] = lambda: True,
         on_failure: Callable[[], object] = lambda: None,
+        seen: Callable[[Sequence[Life]], None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._courier = courier
@@ -67,6 +66,7 @@ class Engine:
         self._metrics = metrics
         self._on_point = on_point
         self._may_depart = may_depart
+        self._seen = seen
         self.on_failure = on_failure
         """Called in the engine's thread when it ended without having been told to; ``failure`` says why."""
         self._thread: threading.Thread | None = None
@@ -79,7 +79,10 @@ class Engine:
         self._parts: tuple[Scheduler, Flow] | None = None
 
     def start(self) -> None:
-        """Start the thread; returns when the engine claims. Raises what kept it from starting."""
+        """Start the thread; returns when the engine claims, or was stopped. Raises what kept it from starting.
+
+        While the store is busy it waits, as long as it takes; ``stop`` from another thread ends that.
+        """
         self._thread = threading.Thread(target=self._main, name="postclock-engine", daemon=True)
         self._thread.start()
         self._running.wait()
@@ -117,7 +120,7 @@ class Engine:
             if not self._told_to_stop:
                 self._failure = LostLife("this process was declared dead by another one: its engine has stopped")
         except BaseException as error:  # noqa: BLE001  (whoever started the engine hears of it)
-            self._failure = error
+            self._failure = _cause(error)
             _log.exception("the engine stopped")
         finally:
             self._running.set()
@@ -126,6 +129,8 @@ class Engine:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
+        if self._told_to_stop:
+            self._stop.set()
         clock, settings, ledger = self._clock, self._settings, self._ledger
         flow = Flow(clock, settings.room, settings.room_bytes)
         contexts = Contexts(ledger, self._unseal)
@@ -147,18 +152,24 @@ class Engine:
         refused.append(delivery.refuse)
         self._parts = (scheduler, flow)
         self._metrics.in_pipeline.set_function(lambda: flow.inside)
-        house = Housekeeping(
-            ledger, clock, settings, lost=self._stop.set, uncertain=lambda n: self._metrics.uncertain.inc(n)
-        )
+        heartbeat = Heartbeat(ledger, clock, lost=self._stop.set, seen=self._seen)
+        house = Housekeeping(ledger, clock, settings, uncertain=lambda n: self._metrics.uncertain.inc(n))
+        retention = Retention(ledger, clock, settings)
         skew = SkewWatch(clock, flow, self._metrics)
         flow.look = skew.look
         loop = self._loop
         ledger.on_ready(lambda at: _tell(loop, scheduler, at))
         try:
             await self._courier.start()
-            await house.rescue()
             async with asyncio.TaskGroup() as group:
-                loops = [group.create_task(w) for w in (house.run_beat(), house.run_sweep(), skew.run())]
+                beating = group.create_task(heartbeat.run())  # before the rescue, which may take long
+                rescued, stopped = group.create_task(house.rescue_at_start()), group.create_task(self._stop.wait())
+                await asyncio.wait((rescued, stopped), return_when=asyncio.FIRST_COMPLETED)
+                loops = [rescued, stopped]
+                loops += [
+                    group.create_task(w)
+                    for w in (house.run_watch(), house.run_rescue(), house.run_sweep(), skew.run(), retention.run())
+                ]
                 preparing = [group.create_task(scheduler.run_preparation()) for _ in range(settings.chunks)]
                 group.create_task(flow.run_gate())
                 group.create_task(delivery.departures.run())
@@ -172,7 +183,7 @@ class Engine:
                 self._started = True
                 self._running.set()
                 await self._stop.wait()
-                delivery.stopping = scheduler.stopping = house.stopping = skew.stopping = True
+                delivery.stopping = scheduler.stopping = house.stopping = skew.stopping = retention.stopping = True
                 scheduler.wake()
                 left = flow.close()
                 await delivery.stop(settings.stop_grace_seconds)
@@ -184,9 +195,15 @@ class Engine:
                 await scheduler.give_back([p.claimed for p in left])
                 await delivery.departures.close()
                 await delivery.records.close()
+                beating.cancel()  # last: what it holds is its own until it is recorded or given back
         finally:
             await self._courier.close()
             scheduler.close()
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What ended a task group, for the one line that tells of it."""
+    return _cause(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _in(group: asyncio.TaskGroup, work: Coroutine[Any, Any, None]) -> None:

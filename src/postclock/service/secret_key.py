@@ -59,11 +59,8 @@ def opening_key(data: Path, given: bytes, store: Notes, entropy: Entropy) -> byt
 
 
 async def check_key(store: Store, seal: Seal) -> None:
-    """A new store takes the key; raises ForeignKey when the store was written under another one."""
-    kept = await store.meta(KEY_CHECK)
-    if kept is None:
-        await store.set_meta(KEY_CHECK, seal.check_value())
-    elif kept != seal.check_value():
+    """A new store takes the key of whoever comes first; raises ForeignKey when it was written under another one."""
+    if await store.meta_once(KEY_CHECK, seal.check_value()) != seal.check_value():
         raise ForeignKey(
             "the secret key is not the one this store was written under (POSTCLOCK_SECRET_KEY, or secret.key in the data folder)"
         )

@@ -204,7 +204,7 @@ class Submit:
             tenant=who.tenant.id,
             mode=mode_number(who.mode),
             submission=fresh[0],
-            week=week,
+            week=max((m.week for m in messages), default=week),  # it is kept as long as the last of them
             content=_encode(submission),
             from_email=compared(submission.from_.email),
             subject=submission.subject,

@@ -23,6 +23,7 @@ from postclock.store.records import (
     Departure,
     Held,
     IdempotencyKey,
+    Life,
     MessageDetail,
     MessageFilter,
     Overview,
@@ -72,6 +73,14 @@ class Ledger(Protocol):
         """Say "I live"; False when this life was ended by another."""
         ...
 
+    async def lives(self) -> list[Life]:
+        """Every life that goes on, this one included."""
+        ...
+
+    async def end_life(self, life: Life, now: int) -> bool:
+        """End a life that stands still, if its beat is still the one that was seen; whether it was. Durable before any rescue."""
+        ...
+
     async def rescue(self, now: int, limit: int, uncertain_wait: int, settle_after: int) -> Rescued:
         """Take back rows of dead owners: released, or uncertain."""
         ...
@@ -98,6 +107,16 @@ class Ledger(Protocol):
 
     async def park_overdue(self, before: int, reason: str, now: int) -> int:
         """Park everything ready that was due before ``before``; how many."""
+        ...
+
+    async def retire(self, now: int, keep_messages: int, keep_bodies: int, keep_events: int) -> int:
+        """One round of retention: drop what settled longer ago than it is kept (milliseconds); how much went.
+
+        What goes is bodies (with attachments that nobody needs any more), events, messages with all that hangs on them, and
+        idempotency keys older than 7 days whose messages settled more than 24 h ago. A backend with weeks drops messages and
+        events by whole weeks, so up to a week and the longest wait of the week later. Of many processes one at a time has a
+        round; the others drop nothing.
+        """
         ...
 
 
@@ -371,6 +390,10 @@ class Store(Protocol):
 
     async def set_meta(self, key: str, value: str) -> None:
         """Write one."""
+        ...
+
+    async def meta_once(self, key: str, value: str) -> str:
+        """Write one unless it is there; the value that stands."""
         ...
 
     async def overview(self) -> Overview:

@@ -35,6 +35,15 @@ class Owner:
     node: int
 
 
+class Life(NamedTuple):
+    """A process's life as others see it: ``beat`` rises every two seconds while it goes on. ``api``: it answers callers."""
+
+    owner: int
+    epoch: int
+    beat: int
+    api: bool
+
+
 # Accept
 
 

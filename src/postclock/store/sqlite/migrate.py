@@ -1,35 +1,25 @@
-"""Bringing the file's schema up to date: numbered files that only widen, each in one transaction.
+"""Bringing the file's schema up to date: numbered files that only widen, each in one transaction."""
 
-``version`` is the newest migration that ran; ``oldest_app`` is the oldest application schema that still fits, so that
-releases can roll one process at a time.
-"""
-
-import re
-from importlib.resources import files
 from typing import Final
 
 import apsw
 
-from postclock.core.errors import PostclockError
+from postclock.store import migrations as numbered
+from postclock.store.migrations import Migration, SchemaMismatch
+
+__all__ = ["PACKAGE", "SchemaMismatch", "check", "migrate", "migrations", "newest", "version_of"]
 
 PACKAGE: Final = "postclock.store.sqlite.migrations"
-_NUMBER: Final = re.compile(r"^(\d{4})_\w+\.sql$")
-_OLDEST: Final = re.compile(r"^-- oldest_app: (\d+)$", re.MULTILINE)
 
 
-class SchemaMismatch(PostclockError):
-    """The file's schema and this application do not fit."""
-
-
-def migrations() -> list[tuple[int, str]]:
-    """(number, SQL) of every migration, in order."""
-    found = [(int(m[1]), f.read_text("utf-8")) for f in files(PACKAGE).iterdir() if (m := _NUMBER.match(f.name))]
-    return sorted(found)
+def migrations() -> list[Migration]:
+    """Every migration of this application, in order."""
+    return numbered.migrations(PACKAGE)
 
 
 def newest() -> int:
     """The version this application brings."""
-    return migrations()[-1][0]
+    return migrations()[-1].number
 
 
 def version_of(connection: apsw.Connection) -> tuple[int, int]:
@@ -44,12 +34,7 @@ def version_of(connection: apsw.Connection) -> tuple[int, int]:
 
 def check(connection: apsw.Connection) -> bool:
     """Whether nothing is left to do; raises SchemaMismatch when this application is too old for the file."""
-    version, oldest_app = version_of(connection)
-    if newest() < oldest_app:
-        raise SchemaMismatch(
-            f"the store needs an application of schema {oldest_app} or newer; this one brings {newest()}"
-        )
-    return version >= newest()
+    return numbered.is_done(*version_of(connection), newest())
 
 
 def migrate(connection: apsw.Connection) -> int:
@@ -57,17 +42,15 @@ def migrate(connection: apsw.Connection) -> int:
     if check(connection):
         return 0  # a command must not wait for the service's writer only to learn that nothing is left to do
     ran = 0
-    for number, sql in migrations():
+    for migration in migrations():
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if version_of(connection)[0] < number:
-                connection.execute(sql)
-                oldest = _OLDEST.search(sql)
-                notes = {"version": number} | ({"oldest_app": int(oldest[1])} if oldest else {})
-                for key, value in notes.items():
+            if version_of(connection)[0] < migration.number:
+                connection.execute(migration.sql)
+                for key, value in migration.notes.items():
                     connection.execute(
                         "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                        (key, str(value)),
+                        (key, value),
                     )
                 ran += 1
             connection.execute("COMMIT")

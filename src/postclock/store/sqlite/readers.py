@@ -8,25 +8,19 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import apsw
 
 from postclock.core.clock import Clock
 from postclock.core.errors import Busy
 from postclock.store.sqlite.connection import open_file
+from postclock.store.tables.desk import DEADLINE_SECONDS, Run
 
 T = TypeVar("T")
 
 THREADS: Final = 4
-DEADLINE_SECONDS: Final = 2.0
 CHECK_EVERY: Final = 5_000  # virtual machine steps between looks at the clock: well under a millisecond
-
-
-class Run(Protocol):
-    """Run a statement inside the snapshot; its rows."""
-
-    def __call__(self, sql: str, args: Sequence[Any] = (), /) -> list[tuple[Any, ...]]: ...
 
 
 class Readers:

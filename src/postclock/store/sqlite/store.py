@@ -7,20 +7,21 @@ from typing import Final
 import apsw
 
 from postclock.core.clock import Clock
-from postclock.core.errors import Busy, PostclockError
-from postclock.store.records import Overview, Owner
+from postclock.core.errors import PostclockError
+from postclock.store.records import Owner
 from postclock.store.sqlite import migrate, owners
-from postclock.store.sqlite.accounts import SqliteAccounts
 from postclock.store.sqlite.connection import open_file
-from postclock.store.sqlite.domains import SqliteDomains
+from postclock.store.sqlite.desk import SqliteDesk
 from postclock.store.sqlite.ledger import SqliteLedger
 from postclock.store.sqlite.lock import FolderLock, join_folder, take_folder
 from postclock.store.sqlite.messages import SqliteMessages
-from postclock.store.sqlite.readers import Readers, Run
-from postclock.store.sqlite.suppressions import SqliteSuppressions
-from postclock.store.sqlite.templates import SqliteTemplates
-from postclock.store.sqlite.transaction import Transaction
+from postclock.store.sqlite.readers import Readers
 from postclock.store.sqlite.writer import Kind, Writer
+from postclock.store.tables.accounts import StoredAccounts
+from postclock.store.tables.domains import StoredDomains
+from postclock.store.tables.notes import StoreNotes, note
+from postclock.store.tables.suppressions import StoredSuppressions
+from postclock.store.tables.templates import StoredTemplates
 
 FILE: Final = "postclock.db"
 NOBODY: Final = Owner(0, 0, 1023)
@@ -31,101 +32,42 @@ class CannotOpen(PostclockError):
     """The file is no store, or is damaged; the message says what SQLite says."""
 
 
-class SqliteStore:
+class SqliteStore(StoreNotes):
     """store.interface.Store over one file."""
 
     def __init__(self, folder: Path, clock: Clock, owner: Owner, lock: FolderLock, last_beat: int | None) -> None:
         path = folder / FILE
         self._listeners: list[Callable[[int], None]] = []
         self._lock = lock
+        self.clock = clock
+        """The machine's time: there is one process."""
         self.last_beat = last_beat
         """When a former life was last heard of (UTC milliseconds); None for a new store."""
         self.path = path
         self._writer = Writer(path, self._ready)
         self._readers = Readers(path, clock)
-        self.ledger = SqliteLedger(self._writer, self._readers, owner, self._listeners)
-        self.messages = SqliteMessages(self._writer, self._readers)
-        self.accounts = SqliteAccounts(self._writer, self._readers)
-        self.domains = SqliteDomains(self._writer, self._readers)
-        self.templates = SqliteTemplates(self._writer, self._readers)
-        self.suppressions = SqliteSuppressions(self._writer, self._readers)
+        desk = SqliteDesk(self._writer, self._readers)
+        super().__init__(desk)
+        self.ledger = SqliteLedger(desk, self._writer, owner, self._listeners)
+        self.messages = SqliteMessages(desk, self._writer)
+        self.accounts = StoredAccounts(desk)
+        self.domains = StoredDomains(desk)
+        self.templates = StoredTemplates(desk)
+        self.suppressions = StoredSuppressions(desk)
 
     def _ready(self, at: int) -> None:
         for listener in self._listeners:
             listener(at)
 
-    async def is_ready(self) -> bool:
-        """See Store."""
-        try:
-            return await self._readers.run(lambda run: bool(run("SELECT 1 FROM meta WHERE key = 'version'")))
-        except Busy:
-            return False
-
-    async def meta(self, key: str) -> str | None:
-        """See Store."""
-
-        def read(run: Run) -> str | None:
-            found = run("SELECT value FROM meta WHERE key = ?", (key,))
-            return str(found[0][0]) if found else None
-
-        return await self._readers.run(read)
-
     def note(self, key: str) -> str | None:
         """``meta`` for the assembly, which puts a process together before there is an event loop."""
-        found = self._readers.run_here(lambda run: run("SELECT value FROM meta WHERE key = ?", (key,)))
-        return str(found[0][0]) if found else None
-
-    async def set_meta(self, key: str, value: str) -> None:
-        """See Store."""
-
-        def job(tx: Transaction) -> None:
-            tx.do(
-                "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
-            )
-
-        await self._writer.run(Kind.accept, job)
-
-    async def overview(self) -> Overview:
-        """See Store."""
-        return await self._readers.run(_overview, seconds=10.0)
+        return self._readers.run_here(lambda run: note(run, key))
 
     def close(self) -> None:
         """See Store."""
         self._writer.close()
         self._readers.close()
         self._lock.release()
-
-
-def _overview(run: Run) -> Overview:
-    def by(sql: str) -> dict[str, int]:
-        return {str(k): int(n) for k, n in run(sql)}
-
-    waiting, parked, uncertain, flying = run(
-        "SELECT count(*) FILTER (WHERE status IN (0, 1)), count(*) FILTER (WHERE ready_at IS NULL AND owner IS NULL), "
-        "count(*) FILTER (WHERE status = 4), count(*) FILTER (WHERE status = 3) FROM queue"
-    )[0]
-    oldest = run("SELECT min(due_at) FROM queue WHERE ready_at IS NOT NULL AND lane < 3")[0][0]
-    return Overview(
-        waiting=waiting,
-        parked=parked,
-        uncertain=uncertain,
-        in_flight=flying,
-        oldest_due=oldest,
-        by_host=by(
-            "SELECT CASE route WHEN '' THEN 'relay' ELSE route END, count(*) FROM queue WHERE status IN (0, 1) GROUP BY 1"
-        ),
-        by_domain=by(
-            "SELECT substr(a, instr(a, '@') + 1), count(*) FROM (SELECT ifnull(m.rcpt, (SELECT address FROM recipients r WHERE r.message = m.id LIMIT 1)) AS a "
-            "FROM queue q JOIN messages m ON m.id = q.message WHERE q.status IN (0, 1) LIMIT 100000) GROUP BY 1 ORDER BY 2 DESC LIMIT 100"
-        ),
-        by_tenant=by(
-            "SELECT t.name, count(*) FROM queue q JOIN tenants t ON t.id = q.tenant WHERE q.status IN (0, 1) GROUP BY 1"
-        ),
-        by_reason=by(
-            "SELECT reason, count(*) FROM queue WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC LIMIT 100"
-        ),
-    )
 
 
 def _prepare(folder: Path) -> None:

@@ -1,22 +1,34 @@
-"""One group's transaction as its jobs see it: rows in, rows out, counts moved, listeners told after the commit.
+"""One group's transaction on SQLite: each call of a step is a statement at once, counts are written once at the end.
 
-Counts are summed in Python and written once per group; a job that fails takes its own sums back with its savepoint.
+store.steps.work.Work over one connection. A job that fails takes its own moves back with its savepoint.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
 import apsw
 
-from postclock.core.lifecycle import CANCELLABLE, State
+from postclock.core.lifecycle import RecipientState, State
+from postclock.store.queries import load
+from postclock.store.records import Acceptance, Claimed, IdempotencyKey, Owner
+from postclock.store.steps.counting import COLUMNS, Tally
+from postclock.store.steps.stored import stored_rows
+from postclock.store.steps.work import (
+    BatchFlags,
+    Due,
+    Row,
+    StoredMessage,
+    StoredRecipient,
+    TenantRow,
+    flags_from,
+    row_from,
+)
 
-COLUMNS: Final = tuple(s.name for s in State)
-EXPOSED: Final = len(COLUMNS)
+SQL: Final = load("postclock.store.sqlite.sql", "ledger")
 CHUNKS: Final = (100, 10, 1)
-_ZERO: Final = (0,) * (len(COLUMNS) + 1)
+_RECIPIENT_STATES: Final = tuple(RecipientState)
 
 _UPSERT: Final = (
     f"INSERT INTO counts(scope, slot, {', '.join(COLUMNS)}, exposed, last_settled_at) "  # noqa: S608  (names from the table of states)
@@ -34,22 +46,6 @@ def _repeated(sql: str, times: int) -> str:
     return f"{head}VALUES {', '.join([values.strip()] * times)}"
 
 
-def tenant_scope(tenant: int, mode: int) -> int:
-    """The scope under which all of a tenant's mail in one mode is counted."""
-    return -(2 * tenant + mode) - 1
-
-
-@dataclass(slots=True)
-class BatchFlags:
-    """A batch's flags as the group knows them."""
-
-    tenant: int
-    mode: int
-    sealed: bool
-    paused: bool
-    cancelled: bool
-
-
 class Transaction:
     """What a job may do. Rows are plain tuples, in the order of the statement's columns."""
 
@@ -60,14 +56,8 @@ class Transaction:
         self._last: dict[str, list[tuple[Any, ...]]] = {}
         self._job_last: list[tuple[str, list[tuple[Any, ...]]]] = []
         self._cursor = connection.cursor()
-        self._moves: dict[int, list[int]] = {}
-        self._settled: dict[int, int] = {}
-        self._job_moves: list[tuple[int, int, int]] = []
-        self._job_settled: list[tuple[int, int]] = []
         self._batches: dict[int, BatchFlags | None] = {}
-        self._job_ready: list[int] = []
-        self.ready_at: int | None = None
-        """The earliest ready time that this group added; the scheduler is told after the commit."""
+        self.tally = Tally()
 
     def rows(self, sql: str, args: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a statement."""
@@ -102,118 +92,204 @@ class Transaction:
         else:
             self._job_last.append((sql, rows))
 
-    # Counts
+    def ready(self, at: int) -> None:
+        """Something is ready at ``at``: the scheduler hears of it after the commit."""
+        self.tally.ready(at)
 
-    def count(
-        self, scope_batch: int | None, tenant: int, mode: int, state: State, n: int = 1, *, exposed: int = 0
-    ) -> None:
-        """``n`` more messages in ``state`` (negative: fewer), ``exposed`` of them."""
-        moves = self._job_moves
-        scope = tenant_scope(tenant, mode)
-        moves.append((scope, state, n))
-        if scope_batch is not None:
-            moves.append((scope_batch, state, n))
-        if exposed:
-            moves.append((scope, EXPOSED, exposed))
-            if scope_batch is not None:
-                moves.append((scope_batch, EXPOSED, exposed))
+    # What steps read
 
-    def move(
-        self,
-        batch: int | None,
-        tenant: int,
-        mode: int,
-        old: State,
-        new: State,
-        *,
-        was_exposed: bool,
-        is_exposed: bool,
-        settled_at: int | None = None,
-    ) -> None:
-        """One message goes from ``old`` to ``new``; ``settled_at`` when it settled by that."""
-        before = 1 if was_exposed and old in CANCELLABLE else 0
-        after = 1 if is_exposed and new in CANCELLABLE else 0
-        for scope in (tenant_scope(tenant, mode), batch):
-            if scope is None:
-                continue
-            if old is not new:
-                self._job_moves.append((scope, old, -1))
-                self._job_moves.append((scope, new, 1))
-            if before != after:
-                self._job_moves.append((scope, EXPOSED, after - before))
-            if settled_at is not None:
-                self._job_settled.append((scope, settled_at))
+    def row(self, ident: int) -> Row | None:
+        """See Work."""
+        found = self.one(SQL["row"], (ident,))
+        return None if found is None else row_from(found)
 
-    def settled(self, batch: int | None, tenant: int, mode: int, at: int) -> None:
-        """Something of the scope settled at ``at`` without a move."""
-        self._job_settled.append((tenant_scope(tenant, mode), at))
-        if batch is not None:
-            self._job_settled.append((batch, at))
+    def message(self, ident: int) -> StoredMessage | None:
+        """See Work."""
+        found = self.one(SQL["message"], (ident,))
+        return None if found is None else StoredMessage._make(found)
 
-    def counts(self, scope: int) -> list[int]:
-        """The scope's sums as of this very job: the file's and what the group has not written yet; ``EXPOSED`` is the last."""
-        row = self.one(_SUMS, (scope,))
-        assert row is not None
-        sums = [int(v or 0) for v in row]
-        for column, n in enumerate(self._moves.get(scope, ())):
-            sums[column] += n
-        for moved, column, n in self._job_moves:
-            if moved == scope:
-                sums[column] += n
-        return sums
-
-    # Batches
+    def recipients(self, message: int) -> Sequence[StoredRecipient]:
+        """See Work."""
+        found = self.rows(SQL["recipients"], (message,))
+        return [StoredRecipient(n, address, _RECIPIENT_STATES[state], reply) for n, address, state, reply in found]
 
     def batch(self, ident: int | None) -> BatchFlags | None:
-        """The flags of a batch, read once per group; None for no batch or an unknown one."""
+        """See Work. Read once per group: one writer."""
         if ident is None:
             return None
         try:
             return self._batches[ident]
         except KeyError:
-            row = self.one(
-                "SELECT tenant, mode, sealed_at, paused_at, cancelled_at FROM batches WHERE id = ?", (ident,)
-            )
-            flags = None if row is None else BatchFlags(row[0], row[1], *(v is not None for v in row[2:5]))
-            self._batches[ident] = flags
+            row = self.one(SQL["batch"], (ident,))
+            flags = self._batches[ident] = None if row is None else flags_from(row)
             return flags
 
     def forget_batch(self, ident: int) -> None:
         """The job changed the flags: read them again."""
         self._batches.pop(ident, None)
 
-    def ready(self, at: int) -> None:
-        """Something is ready at ``at``: the scheduler hears of it after the commit."""
-        self._job_ready.append(at)
+    def tenant(self, ident: int) -> TenantRow | None:
+        """See Work."""
+        found = self.one(SQL["tenant"], (ident,))
+        return None if found is None else TenantRow(found[0] != 0, found[1], found[2])
+
+    def counts(self, scope: int) -> list[int]:
+        """See Work."""
+        row = self.one(_SUMS, (scope,))
+        assert row is not None
+        return self.tally.added(scope, [int(v or 0) for v in row])
+
+    def lives(self, owner: Owner) -> bool:
+        """See Work."""
+        return self.one(SQL["owner_lives"], (owner.id, owner.epoch)) is not None
+
+    def is_alive(self, owner: int) -> bool:
+        """See Work."""
+        return self.one(SQL["owner_is_alive"], (owner,)) is not None
+
+    def suppressed(self, tenant: int, mode: int, address: str) -> Sequence[str]:
+        """See Work."""
+        return [name for (name,) in self.rows(SQL["is_suppressed"], (tenant, mode, address))]
+
+    def is_verified(self, tenant: int, domain: str) -> bool:
+        """See Work."""
+        return self.one(SQL["domain_verified"], (tenant, domain)) is not None
+
+    def key(self, tenant: int, mode: int, key: IdempotencyKey) -> tuple[bytes, bytes] | None:
+        """See Work."""
+        found = self.one(SQL["find_key"], (tenant, mode, key.dialect, key.key))
+        return None if found is None else (found[0], found[1])
+
+    def content(self, submission: int) -> bytes | None:
+        """See Work."""
+        found = self.one(SQL["submission"], (submission,))
+        return None if found is None else found[0]
+
+    def exposed_rows(self, batch: int) -> Sequence[int]:
+        """See Work."""
+        return [ident for (ident,) in self.rows(SQL["exposed_rows"], (batch,))]
+
+    # What steps write
+
+    def take(self, due: Due, owner: int, state: State) -> None:
+        """See Work."""
+        self.do(SQL["take"], (owner, int(state), due.id))
+
+    def depart(self, claimed: Claimed, owner: int, stamp: bytes, now: int) -> bool:
+        """See Work."""
+        values = {"now": now, "stamp": stamp, "id": claimed.id, "owner": owner, "attempt": claimed.attempt}
+        return self.do(SQL["depart"], values) == 1
+
+    def wait(
+        self,
+        row: Row,
+        state: State,
+        *,
+        ready_at: int | None,
+        lane: int,
+        exposed: bool,
+        deferrals: int,
+        tried_at: int | None,
+        settle_at: int | None,
+        reason: str | None,
+    ) -> None:
+        """See Work."""
+        self.do(SQL["wait"], (int(state), ready_at, lane, int(exposed), deferrals, tried_at, settle_at, reason, row.id))
+
+    def take_out(self, ident: int, owner: int, attempt: int) -> Row | None:
+        """See Work."""
+        found = self.one(SQL["take_out"], (ident, owner, attempt))
+        return None if found is None else row_from(found)
+
+    def drop(self, row: Row) -> None:
+        """See Work."""
+        self.do(SQL["drop_row"], (row.id,))
+
+    def settle(
+        self,
+        row: Row,
+        state: State,
+        now: int,
+        *,
+        exposed: bool,
+        data_at: int | None,
+        delivered_at: int | None,
+        reason: str | None,
+    ) -> None:
+        """See Work."""
+        self.do(
+            SQL["settle_message"],
+            (
+                int(state), int(exposed), row.handed_at, data_at, delivered_at, delivered_at, now, row.attempt, row.stamp, reason, row.message,
+            ),
+        )  # fmt: skip
+
+    def note_sent(self, row: Row, now: int, data_at: int | None) -> None:
+        """See Work."""
+        self.do(SQL["note_sent"], (now, data_at, row.message))
+
+    def set_recipient(
+        self, message: int, week: int, n: int, state: RecipientState, reply: str | None, now: int
+    ) -> None:
+        """See Work."""
+        self.do(SQL["set_recipient"], (int(state), reply, now, message, n))
+
+    def event(self, message: int, week: int, kind: str, at: int, recipient: str | None, metadata: str | None) -> None:
+        """See Work."""
+        self.do(SQL["add_event"], (message, week, kind, at, recipient, metadata))
+
+    def suppress(self, row: Row, address: str, now: int, *, reason: str, bounce_type: str, status: str) -> None:
+        """See Work."""
+        self.do(SQL["suppress"], (row.tenant, row.mode, address, "bounces", now, reason, bounce_type, status))
+
+    def charge(self, tenant: int, month: int, n: int) -> None:
+        """See Work."""
+        self.do(SQL["charge"], (tenant, month, n))
+
+    def insert(self, acceptance: Acceptance) -> None:
+        """See Work."""
+        for table, rows in stored_rows(acceptance):
+            if rows:
+                self.last(SQL[table], rows)
+
+    def insert_key(self, tenant: int, mode: int, key: IdempotencyKey, ids: bytes, now: int) -> None:
+        """See Work."""
+        self.do(SQL["insert_key"], (tenant, mode, key.dialect, key.key, key.fingerprint, ids, now))
+
+    def reopen(self, message: StoredMessage, *, lane: int, ready_at: int, policy: int) -> None:
+        """See Work."""
+        m = message
+        self.do(
+            SQL["reopen"],
+            (
+                m.id, m.id, m.week, m.tenant, m.mode, lane, m.batch, m.due_at, ready_at, m.attempt, m.exposed, policy, m.departed_at, m.stamp,
+            ),
+        )  # fmt: skip
+        self.do(SQL["reopen_message"], (m.id,))
+
+    def flag_cancelled(self, batch: int, now: int) -> None:
+        """See Work."""
+        self.do(SQL["cancel_batch"], (now, batch))
+        self.forget_batch(batch)
+
+    def mark_swept(self, batch: int) -> None:
+        """See Work."""
+        self.do(SQL["swept"], (batch,))
 
     # The writer's side
 
     def job_done(self) -> None:
         """The job's savepoint was released: its sums join the group's."""
-        for scope, column, n in self._job_moves:
-            sums = self._moves.get(scope)
-            if sums is None:
-                sums = self._moves[scope] = list(_ZERO)
-            sums[column] += n
-        for scope, at in self._job_settled:
-            self._settled[scope] = max(at, self._settled.get(scope, 0))
-        if self._job_ready:
-            earliest = min(self._job_ready)
-            self.ready_at = earliest if self.ready_at is None else min(self.ready_at, earliest)
+        self.tally.job_done()
         for sql, rows in self._job_last:
             self._last.setdefault(sql, []).extend(rows)
-        self._job_clear()
+        self._job_last.clear()
 
     def job_failed(self) -> None:
         """The job's savepoint was rolled back: so are its sums, and what it said of batches is read again."""
-        self._job_clear()
-        self._batches.clear()
-
-    def _job_clear(self) -> None:
-        self._job_moves.clear()
-        self._job_settled.clear()
-        self._job_ready.clear()
+        self.tally.job_failed()
         self._job_last.clear()
+        self._batches.clear()
 
     def flush_last(self) -> None:
         """Insert what jobs left for the end of the group."""
@@ -223,14 +299,9 @@ class Transaction:
 
     def flush_counts(self) -> None:
         """Write the group's sums, right before the commit."""
-        for scope in self._settled:
-            self._moves.setdefault(scope, list(_ZERO))
-        if self._moves:
-            self.many(
-                _UPSERT, ([scope, *sums, self._settled.get(scope)] for scope, sums in sorted(self._moves.items()))
-            )
-        self._moves.clear()
-        self._settled.clear()
+        rows = self.tally.rows()
+        if rows:
+            self.many(_UPSERT, ([scope, *sums, settled] for scope, sums, settled in rows))
 
 
 Job = Callable[[Transaction], Any]

@@ -214,7 +214,7 @@ class Writer:
             raise _Spoilt from error
         tx.flush_counts()
         self._connection.execute("COMMIT")
-        return tx.ready_at
+        return tx.tally.ready_at
 
     def _roll_back(self) -> None:
         try:

@@ -35,8 +35,8 @@ WHERE q.lane = ? AND q.tenant = ? AND q.ready_at IS NOT NULL AND q.ready_at <= ?
 UPDATE queue SET owner = ?, attempt = attempt + 1, ready_at = NULL, status = ?, reason = NULL
 WHERE id = ? AND status IN {step:claim}
 
--- name: pending
-SELECT n, address FROM recipients WHERE message = ? AND state IN (0, 1) ORDER BY n
+-- name: batch
+SELECT tenant, mode, sealed_at, paused_at, cancelled_at FROM batches WHERE id = ?
 
 -- name: owner_lives
 SELECT 1 FROM owners WHERE id = ? AND epoch = ?
@@ -57,7 +57,7 @@ SELECT 1 FROM owners WHERE id = ? AND epoch = 1
 SELECT 1 FROM domains WHERE tenant = ? AND domain = ? AND verified_at IS NOT NULL
 
 -- name: tenant
-SELECT status, revision FROM tenants WHERE id = ?
+SELECT status, revision, settings FROM tenants WHERE id = ?
 
 -- name: charge
 INSERT INTO usage (tenant, month, channel, type, n) VALUES (?, ?, 'email', 'transactional', ?)
@@ -86,12 +86,11 @@ UPDATE messages SET sent_at = ifnull(sent_at, ?), data_at = ifnull(?, data_at) W
 -- name: set_recipient
 UPDATE recipients SET state = ?, reply = ?, at = ? WHERE message = ? AND n = ?
 
--- name: recipient_states
-SELECT n, address, state, reply, at FROM recipients WHERE message = ? ORDER BY n
+-- name: recipients
+SELECT n, address, state, reply FROM recipients WHERE message = ? ORDER BY n
 
 -- name: message
-SELECT id, week, tenant, mode, submission, batch, n_rcpt, rcpt, due_at, created_at, status, exposed, departed_at, settled_at, attempt, stamp, reason, sent_at,
-       delivered_at, data_at
+SELECT id, week, tenant, mode, submission, batch, n_rcpt, rcpt, due_at, status, exposed, departed_at, attempt, stamp, personal IS NOT NULL
 FROM messages WHERE id = ?
 
 -- name: take_out
@@ -107,6 +106,24 @@ VALUES (?1, (SELECT ifnull(max(n), 0) + 1 FROM events WHERE message = ?1), ?2, ?
 -- name: suppress
 INSERT INTO suppressions (tenant, mode, address, list, created_at, reason, bounce_type, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant, mode, address, list) DO NOTHING
+
+-- name: overdue
+SELECT id FROM queue WHERE lane < ? AND ready_at IS NOT NULL AND ready_at < ? AND due_at < ? AND status IN {set:waiting} LIMIT ?
+
+-- name: cancel_batch
+UPDATE batches SET cancelled_at = ?, swept = 0 WHERE id = ? AND cancelled_at IS NULL
+
+-- name: exposed_rows
+SELECT id FROM queue WHERE batch = ? AND status IN {step:stop} AND exposed = 1
+
+-- name: unswept
+SELECT id FROM batches WHERE cancelled_at IS NOT NULL AND swept = 0 LIMIT 1
+
+-- name: sweep_rows
+SELECT id FROM queue WHERE batch = ? AND status IN {step:cancel} ORDER BY id LIMIT ?
+
+-- name: swept
+UPDATE batches SET swept = 1 WHERE id = ?
 
 -- name: foreign_claims
 SELECT id FROM queue WHERE owner IS NOT NULL AND owner <> ? LIMIT ?

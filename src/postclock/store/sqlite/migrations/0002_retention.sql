@@ -1,0 +1,3 @@
+-- What retention looks for: attachments by their last use, without reading through their bytes.
+
+CREATE INDEX blobs_age ON blobs (used_at, tenant, sha256);

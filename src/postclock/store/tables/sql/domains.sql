@@ -1,0 +1,44 @@
+-- Sending domains and their DKIM keys.
+
+-- name: domain
+SELECT tenant, domain, created_at, verified_at, trusted FROM domains WHERE tenant = ? AND domain = ?
+
+-- name: domain_of_any
+-- The one it is live for; or else the one who asked first.
+SELECT tenant, domain, created_at, verified_at, trusted FROM domains WHERE domain = ? ORDER BY verified_at IS NULL, created_at, tenant LIMIT 1
+
+-- name: domains
+SELECT tenant, domain, created_at, verified_at, trusted FROM domains WHERE CAST(? AS bigint) IS NULL OR tenant = ? ORDER BY domain, created_at, tenant
+
+-- name: keys
+SELECT id, selector, algorithm, sealed, record, published_at FROM dkim_keys WHERE tenant = ? AND domain = ? AND retired_at IS NULL ORDER BY id
+
+-- name: live_elsewhere
+SELECT 1 FROM domains WHERE domain = ? AND verified_at IS NOT NULL AND tenant <> ?
+
+-- name: is_verified
+SELECT 1 FROM domains WHERE tenant = ? AND domain = ? AND verified_at IS NOT NULL
+
+-- name: insert_domain
+INSERT INTO domains (tenant, domain, created_at, verified_at, trusted) VALUES (?, ?, ?, ?, ?)
+
+-- name: insert_key
+INSERT INTO dkim_keys (id, tenant, domain, selector, algorithm, sealed, record, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: set_verified
+UPDATE domains SET verified_at = ?, trusted = ? WHERE tenant = ? AND domain = ?
+
+-- name: set_published
+UPDATE dkim_keys SET published_at = ? WHERE id = ?
+
+-- name: all_sealed
+SELECT id, sealed FROM dkim_keys ORDER BY id
+
+-- name: set_sealed
+UPDATE dkim_keys SET sealed = ? WHERE id = ?
+
+-- name: raise_revision
+UPDATE tenants SET revision = revision + 1 WHERE id = ?
+
+-- name: set_key_check
+INSERT INTO meta (key, value) VALUES ('key_check', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
