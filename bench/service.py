@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -74,7 +74,7 @@ def service(kind: Kind = "sqlite", **settings: str) -> Iterator[tuple[str, int, 
 
 @contextmanager
 def fleet(
-    kind: Kind, processes: list[tuple[str, ...]], **settings: str
+    kind: Kind, processes: Sequence[tuple[str, ...]], **settings: str
 ) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
     """(key, (host, port, process id) of each) of services over one store, each with its arguments of ``serve``."""
     with ExitStack() as stack:

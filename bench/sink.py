@@ -1,6 +1,7 @@
-"""A lean SMTP sink in a process of its own: takes everything, counts, and says when it has so many."""
+"""A lean SMTP sink in a process of its own: takes everything, counts, and says when it has so many; at SIGUSR1, how many."""
 
 import asyncio
+import signal
 import socket
 import sys
 import time
@@ -60,7 +61,14 @@ async def main(wanted: int) -> None:
     count = [0]
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    await asyncio.get_running_loop().create_server(lambda: _Session(count, wanted), sock=listener, backlog=512)
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        sys.stdout.write(f"{count[0]}\n")
+        sys.stdout.flush()
+
+    loop.add_signal_handler(signal.SIGUSR1, tell)
+    await loop.create_server(lambda: _Session(count, wanted), sock=listener, backlog=512)
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     await asyncio.Event().wait()

@@ -180,7 +180,7 @@ def _open_shared(settings: Settings, *, serve: bool, alone: bool, api: bool) -> 
     if serve:
         return postgres.open_store(settings.store, data=settings.data, api=api)
     store = postgres.open_beside(settings.store, data=settings.data)
-    if alone and asyncio.run(store.ledger.lives()):
+    if alone and not store.is_alone():
         store.close()
         raise CannotStart("stop every postclock process first: this must not be done beside one")
     return store

@@ -76,6 +76,7 @@ class Service:
         env: Mapping[str, str] | None = None,
         args: Sequence[str] = (),
         domain: str | None = DOMAIN,
+        prepare: bool = True,
     ) -> None:
         self.data = folder / "var"
         self.env = dict(env or {})
@@ -89,7 +90,7 @@ class Service:
         self._reader: threading.Thread | None = None
         self._url = ""
         self._key_ids: dict[str, str] = {}
-        self._prepared = False
+        self._prepared = not prepare
 
     @property
     def settings(self) -> Settings:

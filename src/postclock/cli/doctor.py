@@ -13,6 +13,7 @@ from postclock.assembly import (
     ask_dns,
     greet_relay,
     inspect_data,
+    is_shared,
     open_data,
     secret_key,
 )
@@ -76,7 +77,7 @@ async def _look(settings: Settings, clock: Clock) -> list[Finding]:
     findings = [
         *check_folder(settings),
         check_disk(settings, clock),
-        check_store(found),
+        check_store(found, shared=is_shared(settings)),
         *([check_secret(settings, found)] if found.key_check is not None else []),
         *([check_queue(await _overview(settings), clock.now_ms())] if usable else []),
         await _dns(settings),
@@ -136,12 +137,14 @@ def check_disk(settings: Settings, clock: Clock) -> Finding:
     return Finding("disk", Status.ok, mebibytes)
 
 
-def check_store(found: Inspection) -> Finding:
+def check_store(found: Inspection, *, shared: bool = False) -> Finding:
     """The store opens, is whole and has a schema that fits."""
-    if not found.there:
-        return Finding("database", Status.note, "there is none yet", "The first start of `postclock serve` makes it.")
     if found.trouble is not None:
-        return Finding("database", Status.problem, f"it cannot be opened: {found.trouble}", "Restore a backup.")
+        mend = "See whether the server runs, and POSTCLOCK_STORE." if shared else "Restore a backup."
+        return Finding("database", Status.problem, f"it cannot be opened: {found.trouble}", mend)
+    if not found.there:
+        mend = "Run `postclock migrate`." if shared else "The first start of `postclock serve` makes it."
+        return Finding("database", Status.note, "there is none yet", mend)
     if found.faults:
         more = f" (and {len(found.faults) - 1} more)" if len(found.faults) > 1 else ""
         return Finding("database", Status.problem, f"it is damaged: {found.faults[0]}{more}", "Restore a backup.")

@@ -116,6 +116,8 @@ async def _serve_on(
     try:
         await _furnish(house, stopping)
         if not stopping.is_set():
+            if is_shared(house.settings):  # others name it by this number, when they declare it dead for one
+                _log.info("began a life in the store", owner=house.store.ledger.owner.id)
             await _run(house, listener, only, url, stopping, demo=demo, as_json=as_json)
     finally:
         await asyncio.get_running_loop().run_in_executor(None, house.store.close)
@@ -177,10 +179,11 @@ async def _run(
         for task in beside:
             task.cancel()
     await house.services.authenticator.flush_used()
-    if house.engine.failure is not None:
-        raise EngineEnded(f"the engine ended by itself: {house.engine.failure}")
-    if lost.is_set():
-        raise LostLife("this process was declared dead by another one: it answers nobody any more")
+    failure = house.engine.failure
+    if failure is not None and not isinstance(failure, LostLife):
+        raise EngineEnded(f"the engine ended by itself: {failure}")
+    if failure is not None or lost.is_set():
+        raise LostLife("this process was declared dead by another one: its work goes on there")
 
 
 async def _start(engine: Engine, stopping: asyncio.Event) -> None:

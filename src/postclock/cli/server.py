@@ -66,7 +66,7 @@ class Waiting:
     async def __aexit__(self, *error: object) -> None:
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
-        await self._group.__aexit__(*error)  # type: ignore[arg-type]
+        await self._group.__aexit__(None, None, None)  # what went wrong inside goes on as it is, in no group
 
     async def until(self, build: Callable[[], T], stopping: asyncio.Event) -> T | None:
         """What ``build`` makes, as soon as it can be made; None when the process is told to stop. Raises what cannot be waited for."""

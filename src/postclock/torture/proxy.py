@@ -7,10 +7,8 @@ import struct
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit, urlunsplit
 
-COMMITS: Final = tuple(
-    b"Q" + (4 + len(text)).to_bytes(4, "big") + text for text in (b"COMMIT\x00", b"COMMIT;\x00", b"commit\x00", b"commit;\x00")
-)  # fmt: skip
-"""The simple-query messages that end a transaction (PostgreSQL's protocol, "Query")."""
+COMMITTED: Final = b"C" + (4 + 7).to_bytes(4, "big") + b"COMMIT\x00"
+"""The server's word that a transaction is durable (PostgreSQL's protocol, "CommandComplete")."""
 READ_OCTETS: Final = 1 << 16
 DEFAULT_PORT: Final = 5432
 RESET: Final = struct.pack("ii", 1, 0)
@@ -30,7 +28,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The database's URL by way of this proxy; without TLS, or no COMMIT would be recognized."""
+        """The database's URL by way of this proxy; without TLS, or no answer would be recognized."""
         parts = urlsplit(self._url)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items() if name not in ("host", "port")}
         user = parts.netloc.rpartition("@")[0]
@@ -110,7 +108,6 @@ class _Link:
         self._proxy = proxy
         self._near = near
         self._far = far
-        self._loses = False
 
     async def run(self) -> None:
         """Hand on, both ways, until one side ends."""
@@ -130,8 +127,6 @@ class _Link:
     async def _up(self) -> None:
         with contextlib.suppress(OSError):
             while octets := await self._near[0].read(READ_OCTETS):
-                if any(commit in octets for commit in COMMITS) and self._proxy.takes_commit():
-                    self._loses = True
                 self._far[1].write(octets)
                 await self._far[1].drain()
         self.cut()
@@ -139,8 +134,8 @@ class _Link:
     async def _down(self) -> None:
         with contextlib.suppress(OSError):
             while octets := await self._far[0].read(READ_OCTETS):
-                if self._loses:
-                    break  # the server has answered, so it has committed; nobody hears of it
+                if COMMITTED in octets and self._proxy.takes_commit():
+                    break  # it took place; nobody hears of it
                 self._near[1].write(octets)
                 await self._near[1].drain()
         self.cut()

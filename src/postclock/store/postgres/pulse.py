@@ -13,7 +13,7 @@ import asyncpg
 
 from postclock.core.clock import Clock
 from postclock.runtime.log import get_logger
-from postclock.store.postgres.connection import LOST, History, busy_of, connect
+from postclock.store.postgres.connection import LOST, WRITING, History, busy_of, connect
 
 T = TypeVar("T")
 
@@ -43,14 +43,16 @@ class Pulse:
         self._cut = asyncio.Event()
         self._ended = asyncio.Event()
 
-    async def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]], seconds: float = PATIENCE_SECONDS) -> T:
-        """Run ``work`` on the pulse's own connection, for so long at most. Raises Busy."""
+    async def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]], seconds: float | None = None) -> T:
+        """Run ``work`` on the pulse's own connection, for so long at most (five seconds unless told). Raises Busy."""
         async with self._turn:
             try:
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await connect(self._dsn, self._history)
+                    self._connection = await connect(self._dsn, self._history, settings=WRITING)
                 # Cut rather than cancelled: a network that is silent would not answer a cancel either.
-                over = asyncio.get_running_loop().call_later(seconds, self._connection.terminate)
+                over = asyncio.get_running_loop().call_later(
+                    PATIENCE_SECONDS if seconds is None else seconds, self._connection.terminate
+                )
                 try:
                     return await work(self._connection)
                 finally:

@@ -10,33 +10,38 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from postclock.core.errors import Busy
-from postclock.store.postgres.connection import CONNECT_SECONDS, LOST, READING, History, busy_of, connect
+from postclock.store.postgres.connection import CONNECT_SECONDS, LOST, History, busy_of, connect
 
 T = TypeVar("T")
 
-CONNECTIONS: Final = 6
 SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {milliseconds}"
 
 
 class Readers:
     """The connections; all methods run in the store's loop."""
 
-    def __init__(self, dsn: str, history: History) -> None:
+    def __init__(self, dsn: str, history: History, *, connections: int, settings: dict[str, str]) -> None:
         self._dsn = dsn
         self._history = history
+        self._connections = connections
+        self._settings = settings
         self._pool: asyncpg.Pool | None = None
 
     async def _opened(self) -> asyncpg.Pool:
         if self._pool is None:
 
             async def open_one(*_args: Any, **_options: Any) -> asyncpg.Connection:
-                return await connect(self._dsn, self._history, settings=READING)
+                return await connect(self._dsn, self._history, settings=self._settings)
 
             async def leave(_connection: Any) -> None:
                 return None
 
             pool = asyncpg.create_pool(
-                min_size=0, max_size=CONNECTIONS, max_inactive_connection_lifetime=60.0, connect=open_one, reset=leave
+                min_size=0,
+                max_size=self._connections,
+                max_inactive_connection_lifetime=60.0,
+                connect=open_one,
+                reset=leave,
             )
             self._pool = await pool
         assert self._pool is not None
@@ -70,7 +75,7 @@ class Readers:
     async def _bounded(self, read: Callable[[asyncpg.Connection], Awaitable[T]], seconds: float) -> T:
         try:
             async with asyncio.timeout(seconds + CONNECT_SECONDS):
-                for left in reversed(range(CONNECTIONS + 1)):  # each of the pool's may have been cut meanwhile
+                for left in reversed(range(self._connections + 1)):  # each of the pool's may have been cut meanwhile
                     try:
                         return await self._once(read)
                     except TimeoutError:

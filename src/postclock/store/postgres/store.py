@@ -17,7 +17,7 @@ from postclock.runtime.server_clock import ServerClock
 from postclock.store.inspection import Inspection
 from postclock.store.postgres import migrate, owners
 from postclock.store.postgres.claiming import Floors
-from postclock.store.postgres.connection import LOST, WRITING, History, busy_of, connect
+from postclock.store.postgres.connection import LOST, READING, WRITING, History, busy_of, connect
 from postclock.store.postgres.desk import PostgresDesk
 from postclock.store.postgres.inspect import inspect
 from postclock.store.postgres.ledger import PostgresLedger
@@ -43,6 +43,8 @@ END_SECONDS: Final = 8.0
 """How long what is under way at the end may take: a connection that is just being opened, for one."""
 TIME_ASKED: Final = 5
 """How often at the start: the quickest answer says most."""
+STILL_SECONDS: Final = 10
+"""A beat that stands still for so long tells of a process that was killed."""
 HISTORY_FILE: Final = "history"
 _NOW: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8"
 _log = get_logger("store")
@@ -70,7 +72,9 @@ class PostgresStore(StoreNotes):
         self._hand = hand
         self._weeks: set[int] = set()
         self._pulse = Pulse(dsn, hand, history, lambda at: self.ledger.heard(at))
-        self._readers = Readers(dsn, history)
+        self._readers = Readers(dsn, history, connections=4, settings=READING)
+        self._seekers = Readers(dsn, history, connections=3, settings=WRITING)
+        """For the ledger's own readings, by ids and along an index."""
         lines = [
             Line(dsn, hand, history, owner, number, loop=thread.loop, on_ready=self._ready, before=self._ensure_weeks)
             for number in (RESULTS, CLAIMS, ACCEPTS)
@@ -81,11 +85,11 @@ class PostgresStore(StoreNotes):
         super().__init__(desk)
         self._desk_of_store = desk
         self.ledger = PostgresLedger(
-            dsn=dsn, history=history, thread=thread, desk=desk, readers=self._readers, results=lines[RESULTS], claims=lines[CLAIMS],
+            dsn=dsn, history=history, thread=thread, desk=desk, readers=self._seekers, results=lines[RESULTS], claims=lines[CLAIMS],
             pulse=self._pulse, owner=owner,
             floors=Floors(hand),
         )  # fmt: skip
-        self.messages = PostgresMessages(desk, thread, self._readers, lines[RESULTS], lines[ACCEPTS], owner)
+        self.messages = PostgresMessages(desk, thread, self._seekers, lines[RESULTS], lines[ACCEPTS], owner)
         self.accounts = StoredAccounts(desk)
         self.domains = StoredDomains(desk)
         self.templates = StoredTemplates(desk)
@@ -135,6 +139,19 @@ class PostgresStore(StoreNotes):
 
         return self._thread.run(self._desk_of_store.read_here(read))
 
+    def is_alone(self) -> bool:
+        """Whether no process works on it. What was killed and nobody buried keeps a life: that is watched, and then ended."""
+        return self._thread.run(self._is_alone())
+
+    async def _is_alone(self) -> bool:
+        before = await self.ledger.lives()
+        for _ in range(STILL_SECONDS if before else 0):
+            await self._hand.sleep(1)
+            if not set(await self.ledger.lives()) <= set(before):
+                return False
+        ended = [await self.ledger.end_life(life, self.clock.now_ms()) for life in await self.ledger.lives()]
+        return all(ended)
+
     def close(self) -> None:
         """See Store."""
         self._thread.run(self._close())
@@ -152,6 +169,7 @@ class PostgresStore(StoreNotes):
             _log.warning("the end of this life was not noted: another process will find out", reason=str(busy))
         await self._pulse.close()
         await self._readers.close()
+        await self._seekers.close()
         _, left = await asyncio.wait([asyncio.wrap_future(loop) for loop in self._loops], timeout=END_SECONDS)
         if left:
             _log.warning("closed while something was still under way", tasks=len(left))

@@ -11,6 +11,8 @@ from postclock.store.steps.counting import COLUMNS, Tally
 
 SQL: Final = load("postclock.store.postgres.sql", "ledger")
 _TABLES: Final = ("insert_submission", "insert_message", "insert_recipient", "insert_queue")
+SLICE: Final = 5_000
+"""Rows of one INSERT: a call may have a million recipients, and the loop has heartbeats to send in between."""
 _SUMMED: Final = (*COLUMNS, "exposed")
 _COUNT: Final = (
     f"INSERT INTO counts (scope, slot, {', '.join(_SUMMED)}, last_settled_at) "  # noqa: S608  (names from the table of states)
@@ -52,8 +54,9 @@ async def write(connection: asyncpg.Connection, changes: Changes, tally: Tally, 
     if taken:
         await _take(connection, changes, taken)
     for name in _TABLES:
-        if inserted := changes.inserted.get(name):
-            await run(name, inserted)
+        inserted = changes.inserted.get(name, [])
+        for first in range(0, len(inserted), SLICE):
+            await run(name, inserted[first : first + SLICE])
     if changes.settled:
         await run("settle_message", changes.settled)
     if changes.sent:
