@@ -10,7 +10,6 @@ from typing import Final
 import asyncpg
 
 from postclock.core.clock import Clock
-from postclock.store.postgres.line import is_alive
 from postclock.store.postgres.loading import SQL
 from postclock.store.postgres.needs import Needs, NotLoaded
 from postclock.store.postgres.unit import Unit
@@ -62,8 +61,7 @@ class Floors:
 
 
 async def claim(
-    connection: asyncpg.Connection,
-    slot: int,
+    unit: Unit,
     owner: Owner,
     limits: Sequence[tuple[int, int]],
     now: int,
@@ -73,14 +71,11 @@ async def claim(
     seq: int,
 ) -> tuple[list[Claimed], int | None]:
     """Take up to so many of each lane, in a transaction that the caller commits; and what that made ready, if anything."""
-    if not await is_alive(connection, owner):
-        return [], None
-    unit = Unit(connection, slot, owner, alive=True)
     claiming = Claiming(unit, owner, now, horizon)
     for lane, limit in limits:
         await _lane(unit, claiming, lane, limit, floors, turns)
     if claiming.taken:
-        await connection.execute(SQL["note_claim"], owner.id, seq, [c.id for c in claiming.taken])
+        await unit.connection.execute(SQL["note_claim"], owner.id, seq, [c.id for c in claiming.taken])
     return claiming.taken, unit.tally.ready_at
 
 

@@ -15,7 +15,6 @@ import asyncpg
 
 from postclock.core.errors import Busy
 from postclock.store.postgres.connection import ANSWER_SECONDS, changed
-from postclock.store.postgres.locks import DESK
 from postclock.store.postgres.loop_thread import LoopThread
 from postclock.store.postgres.readers import Readers
 from postclock.store.postgres.transactor import Transactor
@@ -116,10 +115,8 @@ class PostgresDesk:
     async def write(self, job: Callable[[Writing], T], rows: int = 1, *, bulk: bool = False) -> T:
         """See Desk."""
 
-        async def work(connection: asyncpg.Connection) -> tuple[T, int | None]:
+        async def work(connection: asyncpg.Connection, _: str) -> tuple[T, int | None]:
             loop = asyncio.get_running_loop()
-            if not bulk:
-                await connection.execute(f"SELECT pg_advisory_xact_lock({DESK})")
             at_work = _AtWork(connection, loop)
             result = await loop.run_in_executor(self._workers, job, at_work)
             return result, at_work.ready_at

@@ -16,6 +16,7 @@ from postclock.store.postgres.needs import Needs
 from postclock.store.postgres.pulse import Pulse
 from postclock.store.postgres.readers import Readers
 from postclock.store.postgres.retire import retire
+from postclock.store.postgres.unit import Unit
 from postclock.store.records import Claimed, Departed, Departure, Held, Life, Owner, Rescued, Result
 from postclock.store.steps import batches, claim, depart, record, rescue
 from postclock.store.steps.rows import SETTLE_LANE
@@ -81,13 +82,12 @@ class PostgresLedger(LedgerReading):
         self._claim_seq += 1
         seq = self._claim_seq
 
-        async def body(connection: asyncpg.Connection, slot: int) -> tuple[list[Claimed], int | None]:
-            return await claiming.claim(
-                connection, slot, self.owner, limits, now, horizon, self._floors, self._turns, seq
-            )
+        async def body(unit: Unit) -> tuple[list[Claimed], int | None]:
+            return await claiming.claim(unit, self.owner, limits, now, horizon, self._floors, self._turns, seq)
 
+        nothing: tuple[list[Claimed], int | None] = ([], None)
         try:
-            taken, ready_at = await self._claims.solo(body)
+            taken, ready_at = await self._claims.solo(body, nothing)
         except BaseException:
             self._floors.something_new([lane for lane, _ in limits])  # what it stepped past was not taken
             raise

@@ -16,7 +16,7 @@ import asyncpg
 from postclock.core.clock import Clock
 from postclock.core.errors import Busy, PostclockError
 from postclock.runtime.log import get_logger
-from postclock.store.postgres.connection import WRITING, History, busy_of
+from postclock.store.postgres.connection import TROUBLE, WRITING, History, busy_of
 from postclock.store.postgres.needs import Needs, NotLoaded
 from postclock.store.postgres.transactor import Transactor
 from postclock.store.postgres.unit import Unit
@@ -95,6 +95,7 @@ class Line:
     ) -> None:
         self._clock = clock
         self._owner = owner
+        self._begin = begin_of(owner)
         self._loop = loop
         self._on_ready = on_ready
         self._before = before
@@ -194,7 +195,8 @@ class Line:
             group[0].error = error
             ready_at = None
         except PostclockError as error:
-            _log.warning("a group failed", jobs=len(group), error=str(error.__cause__ or error))
+            if isinstance(error.__cause__, TROUBLE):
+                _log.warning("a group failed", jobs=len(group), error=str(error.__cause__))
             self._fail(group, error)
             ready_at = None
         except Exception as error:  # noqa: BLE001  (the line must go on serving)
@@ -217,17 +219,17 @@ class Line:
         for ticket in group:
             needs.add(ticket.needs)
 
-        async def body(connection: asyncpg.Connection) -> int | None:
+        async def body(connection: asyncpg.Connection, begun: str) -> int | None:
             while True:
+                unit = Unit(connection, self._slot, self._owner, alive=is_alive(begun))
                 try:
-                    return await self._together(connection, group, needs)
+                    return await self._together(unit, group, needs)
                 except KeyTaken:
-                    await connection.execute("ROLLBACK; BEGIN")
+                    begun = str(await connection.execute(f"ROLLBACK; {self._begin}"))
 
-        return await self._transactor.run(body)
+        return await self._transactor.run(body, self._begin)
 
-    async def _together(self, connection: asyncpg.Connection, group: list[_Ticket], needs: Needs) -> int | None:
-        unit = Unit(connection, self._slot, self._owner, alive=await is_alive(connection, self._owner))
+    async def _together(self, unit: Unit, group: list[_Ticket], needs: Needs) -> int | None:
         wanted = needs
         for _ in range(REPLAYS):
             await unit.load(wanted)
@@ -243,9 +245,15 @@ class Line:
             return unit.tally.ready_at
         raise PostclockError(f"a job asks for ever more: {wanted}")
 
-    async def solo(self, body: Callable[[asyncpg.Connection, int], Awaitable[T]]) -> T:
-        """Run a transaction of the caller's own between the groups: ``body`` gets the connection and the slot. In the store's loop."""
-        return await self._transactor.run(lambda connection: body(connection, self._slot))
+    async def solo(self, body: Callable[[Unit], Awaitable[T]], instead: T) -> T:
+        """Run a transaction of the caller's own between the groups, in the store's loop; ``instead`` when this life is over."""
+
+        async def alive(connection: asyncpg.Connection, begun: str) -> T:
+            if not is_alive(begun):
+                return instead
+            return await body(Unit(connection, self._slot, self._owner, alive=True))
+
+        return await self._transactor.run(alive, self._begin)
 
     def _answer(self, group: list[_Ticket]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Ticket]] = {}
@@ -280,9 +288,13 @@ def _run_one(unit: Unit, ticket: _Ticket) -> None:
         unit.job_done()
 
 
-async def is_alive(connection: asyncpg.Connection, owner: Owner) -> bool:
-    """Whether this life goes on; nobody ends it before the commit. A life that is nobody's goes on."""
+def begin_of(owner: Owner) -> str:
+    """Opens a transaction in which nobody ends the owner's life; a life that is nobody's goes on."""
     if owner.epoch == 0:
-        return True
-    sql = f"SELECT 1 FROM owners WHERE id = {owner.id} AND epoch = {owner.epoch} FOR KEY SHARE"  # noqa: S608  (integers of ours)
-    return bool(str(await connection.execute(sql)) == "SELECT 1")
+        return "BEGIN; SELECT 1"
+    return f"BEGIN; SELECT 1 FROM owners WHERE id = {owner.id} AND epoch = {owner.epoch} FOR KEY SHARE"  # noqa: S608  (integers of ours)
+
+
+def is_alive(begun: str) -> bool:
+    """Whether the life goes on, by the answer to ``begin_of``."""
+    return begun == "SELECT 1"

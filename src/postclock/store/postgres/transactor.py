@@ -52,16 +52,16 @@ class Transactor:
         self._turn = asyncio.Lock()
         self.closing = False
 
-    async def run(self, body: Callable[[asyncpg.Connection], Awaitable[T]], begin: str = "BEGIN") -> T:
-        """Run ``body`` in a transaction; its result once that is durable.
+    async def run(self, body: Callable[[asyncpg.Connection, str], Awaitable[T]], begin: str = "BEGIN") -> T:
+        """Run ``body`` in a transaction that ``begin`` opens; its result once that is durable.
 
-        ``body`` may be run more than once, after the former run was rolled back. Raises Busy when the database is in trouble
-        (nothing took place), and what ``body`` raises (rolled back).
+        ``body`` gets the connection and what the database answered to ``begin``. It may be run more than once, after the former
+        run was rolled back. Raises Busy when the database is in trouble (nothing took place), and what ``body`` raises (rolled back).
         """
         async with self._turn:
             return await self._run(body, begin)
 
-    async def _run(self, body: Callable[[asyncpg.Connection], Awaitable[T]], begin: str) -> T:
+    async def _run(self, body: Callable[[asyncpg.Connection, str], Awaitable[T]], begin: str) -> T:
         left = AGAIN
         while True:
             left -= 1
@@ -70,12 +70,12 @@ class Transactor:
             except (asyncpg.PostgresError, *LOST) as error:
                 raise busy_of(error) from error
             try:
-                await connection.execute(begin)
-                result = await body(connection)
+                result = await body(connection, str(await connection.execute(begin)))
             except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
                 await self._roll_back(connection)
                 if left <= 0:
                     raise busy_of(error) from error
+                await self._clock.sleep(NAPS[0])  # or it may be back before the other one got what it waited for
                 continue
             except LOST as error:
                 self._drop()

@@ -1,6 +1,8 @@
 """After the jobs: everything a group decided, written in a few statements; counts, usage and keys last and sorted."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import asyncpg
@@ -13,6 +15,7 @@ SQL: Final = load("postclock.store.postgres.sql", "ledger")
 _TABLES: Final = ("insert_submission", "insert_message", "insert_recipient", "insert_queue")
 SLICE: Final = 5_000
 """Rows of one INSERT: a call may have a million recipients, and the loop has heartbeats to send in between."""
+_VALUE: Final = re.compile(r"\$(\d+)")
 _SUMMED: Final = (*COLUMNS, "exposed")
 _COUNT: Final = (
     f"INSERT INTO counts (scope, slot, {', '.join(_SUMMED)}, last_settled_at) "  # noqa: S608  (names from the table of states)
@@ -29,68 +32,94 @@ class KeyTaken(Exception):
 
 async def write(connection: asyncpg.Connection, changes: Changes, tally: Tally, slot: int) -> None:
     """Write a group's changes. Raises KeyTaken and what the database says of bad rows."""
-
-    async def run(name: str, rows: Sequence[Sequence[Any]]) -> str:
-        return str(await connection.execute(SQL[name], *zip(*rows, strict=True)))
-
-    if changes.dropped:
-        await connection.execute(SQL["drop_row"], changes.dropped)
-    waiting = sorted(changes.waiting)
-    if waiting:
-        rows = [changes.rows[ident] for ident in waiting]
-        await run(
-            "set_row",
-            [
-                (r.id, int(r.status), r.owner, r.ready_at, r.lane, r.attempt, int(r.exposed), r.deferrals, r.tried_at, r.settle_at, r.reason)
-                for r in rows
-                if r is not None
-            ],
-        )  # fmt: skip
-    gone = {ident for ident, row in changes.rows.items() if row is None}
-    departed = [(ident, *values) for ident, values in sorted(changes.departed.items()) if ident not in gone]
-    if departed:
-        await run("depart", departed)
-    taken = [(ident, state) for ident, state in changes.taken.items() if ident not in changes.waiting | gone]
-    if taken:
-        await _take(connection, changes, taken)
     for name in _TABLES:
-        inserted = changes.inserted.get(name, [])
-        for first in range(0, len(inserted), SLICE):
-            await run(name, inserted[first : first + SLICE])
-    if changes.settled:
-        await run("settle_message", changes.settled)
-    if changes.sent:
-        await run("note_sent", changes.sent)
+        rows = changes.inserted.get(name, [])
+        for first in range(SLICE, len(rows), SLICE):
+            await _run(connection, [(SQL[name], _columns(rows[first : first + SLICE]))])
     for reopened in changes.reopened:
         await connection.execute(SQL["reopen"], *reopened)
         await connection.execute(SQL["reopen_message"], reopened[0], reopened[2])
-    if changes.recipients:
-        await run(
-            "set_recipient",
-            [(message, week, n, *rest) for (message, n), (week, *rest) in changes.recipients.items()],
-        )
-    if changes.events:
-        await run("add_event", _numbered(changes.events))
-    if changes.suppressed:
-        await run("suppress", changes.suppressed)
     for batch, now in sorted(changes.cancelled_batches.items()):
         await connection.execute(SQL["cancel_batch"], now, batch)
     for batch in changes.swept:
         await connection.execute(SQL["swept"], batch)
-    if counted := tally.rows():
-        await connection.execute(_COUNT, slot, *_columns([(scope, *sums, at) for scope, sums, at in counted]))
-    if changes.charged:
-        await run("charge", [(tenant, month, n) for (tenant, month), n in sorted(changes.charged.items())])
+    await _run(connection, [*_of_rows(changes), *_of_history(changes), *_of_sums(changes, tally, slot)])
     if changes.keys:
-        status = await run("insert_key", [(*key, *values) for key, values in sorted(changes.keys.items())])
+        values = [(*key, *values) for key, values in sorted(changes.keys.items())]
+        status = str(await connection.execute(SQL["insert_key"], *_columns(values)))
         if int(status.rpartition(" ")[2]) < len(changes.keys):
             raise KeyTaken
 
 
-async def _take(connection: asyncpg.Connection, changes: Changes, taken: list[tuple[int, int]]) -> None:
-    first = changes.rows[taken[0][0]]
-    assert first is not None
-    await connection.execute(SQL["take"], first.owner, *_columns(taken))
+_Part = tuple[str, Sequence[Any]]
+"""A statement and its values."""
+
+
+async def _run(connection: asyncpg.Connection, parts: Sequence[_Part]) -> None:
+    """Run statements that touch different rows as one: a round trip each would cost more than the work."""
+    if parts:
+        sql = _combined(tuple(sql for sql, _ in parts))
+        await connection.execute(sql, *(value for _, values in parts for value in values))
+
+
+@lru_cache(maxsize=256)
+def _combined(statements: tuple[str, ...]) -> str:
+    """One statement that does them all, the last one last; their values follow each other."""
+    numbered = []
+    before = 0
+    for sql in statements:
+        numbered.append(_VALUE.sub(lambda m, n=before: f"${int(m[1]) + n}", sql))  # type: ignore[misc]
+        before += max((int(m) for m in _VALUE.findall(sql)), default=0)
+    *first, last = numbered
+    return (f"WITH {', '.join(f'p{i} AS ({sql})' for i, sql in enumerate(first))} " if first else "") + last
+
+
+def _of_rows(changes: Changes) -> Iterator[_Part]:
+    if changes.dropped:
+        yield SQL["drop_row"], [changes.dropped]
+    gone = {ident for ident, row in changes.rows.items() if row is None}
+    if waiting := sorted(changes.waiting):
+        rows = [row for ident in waiting if (row := changes.rows[ident]) is not None]
+        yield (
+            SQL["set_row"],
+            _columns(
+                [
+                    (r.id, int(r.status), r.owner, r.ready_at, r.lane, r.attempt, int(r.exposed), r.deferrals, r.tried_at, r.settle_at, r.reason)
+                    for r in rows
+                ]
+            ),
+        )  # fmt: skip
+    if departed := [(ident, *values) for ident, values in sorted(changes.departed.items()) if ident not in gone]:
+        yield SQL["depart"], _columns(departed)
+    taken = [(ident, state) for ident, state in changes.taken.items() if ident not in changes.waiting | gone]
+    if taken:
+        first = changes.rows[taken[0][0]]
+        assert first is not None
+        yield SQL["take"], [first.owner, *_columns(taken)]
+    for name in _TABLES:
+        if inserted := changes.inserted.get(name, [])[:SLICE]:
+            yield SQL[name], _columns(inserted)
+
+
+def _of_history(changes: Changes) -> Iterator[_Part]:
+    if changes.settled:
+        yield SQL["settle_message"], _columns(changes.settled)
+    if changes.sent:
+        yield SQL["note_sent"], _columns(changes.sent)
+    if changes.recipients:
+        people = [(message, week, n, *rest) for (message, n), (week, *rest) in changes.recipients.items()]
+        yield SQL["set_recipient"], _columns(people)
+    if changes.events:
+        yield SQL["add_event"], _columns(_numbered(changes.events))
+    if changes.suppressed:
+        yield SQL["suppress"], _columns(changes.suppressed)
+
+
+def _of_sums(changes: Changes, tally: Tally, slot: int) -> Iterator[_Part]:
+    if counted := tally.rows():
+        yield _COUNT, [slot, *_columns([(scope, *sums, at) for scope, sums, at in counted])]
+    if changes.charged:
+        yield SQL["charge"], _columns([(tenant, month, n) for (tenant, month), n in sorted(changes.charged.items())])
 
 
 def _numbered(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
