@@ -13,12 +13,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from postclock.assembly import build_services, migrate_data, open_data, secret_key
+from postclock.assembly import build_services, secret_key
 from postclock.core.account import ALL_SCOPES
 from postclock.runtime.clock import SystemClock
 from postclock.runtime.entropy import SystemEntropy
 from postclock.runtime.seal import Seal
 from postclock.settings import read_settings
+from postclock.stores import migrate_data, open_data
 from tests.support.postgres import Cluster
 
 DOMAIN = "mail.example.com"

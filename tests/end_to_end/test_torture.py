@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,18 +18,34 @@ KEYS = [
 @pytest.mark.timeout(300)
 def test_a_short_run(tmp_path: Path) -> None:
     """Killed, its clock moved, its disk full, its relay gone: exit 0, and the report says what was done."""
-    done = run_postclock(
-        "torture", "--minutes", "0.3", "--seed", "7", "--json", "--report", str(tmp_path / "report.json"),
-        data=tmp_path / "var", seconds=240,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert list(report) == KEYS
-    assert report == json.loads((tmp_path / "report.json").read_text("utf-8"))
+    report = hurt(tmp_path, "--minutes", "0.3", "--seed", "7")
+    assert (report["store"], report["processes"]) == ("sqlite", 1)
     assert report["kills"] >= 2
+
+
+@pytest.mark.timeout(300)
+def test_a_short_run_of_several_processes(tmp_path: Path, empty_postgres_dsn: str) -> None:
+    """On PostgreSQL: the database away, connections cut, and COMMITs whose answers are lost as well."""
+    report = hurt(
+        tmp_path, "--minutes", "0.4", "--seed", "7", "--rate", "40", "--processes", "3", "--store", empty_postgres_dsn
+    )
+    assert (report["store"], report["processes"]) == ("postgresql", 3)
+    assert report["outages"] >= 1
+
+
+def hurt(folder: Path, *args: str) -> dict[str, Any]:
+    """The report of a run in which nothing was broken."""
+    file = folder / "report.json"
+    done = run_postclock("torture", *args, "--json", "--report", str(file), data=folder / "var", seconds=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert list(report) == KEYS
+    assert report == json.loads(file.read_text("utf-8"))
     assert report["acknowledged"] > 300
     assert sorted(report["lateness_ms"]) == ["max", "p50", "p99"]
-    assert [report[name] for name in ("lost", "cancelled_but_sent", "early", "duplicated_without_uncertain")] == [0] * 4
+    zero = ("lost", "cancelled_but_sent", "early", "duplicated_without_uncertain", "batch_sums_wrong")
+    assert [report[name] for name in zero] == [0] * 5
+    return report
 
 
 def test_what_cannot_be_asked_for(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from postclock.core.lifecycle import State
 from postclock.store.sqlite import connection
 from postclock.store.sqlite.connection import check_library
 from postclock.store.sqlite.lock import FolderTaken
+from postclock.store.sqlite.readers import Readers
 from postclock.store.sqlite.store import FILE, SqliteStore, open_beside, open_store
 from postclock.store.sqlite.transaction import Transaction
 from postclock.store.sqlite.writer import GROUP_ROWS, Kind, Writer
@@ -320,6 +321,14 @@ def test_a_library_that_may_corrupt_its_log_is_refused() -> None:
     check_library("3.51.3")
     with pytest.raises(RuntimeError, match=r"3\.51\.2"):
         check_library("3.51.2")
+
+
+async def test_a_file_that_cannot_be_read_now_says_busy(tmp_path: Path) -> None:
+    """A full disk stops readers too; nothing that asks may take that for the end."""
+    readers = Readers(tmp_path / "gone" / FILE, MovedClock())
+    with pytest.raises(Busy, match="cannot be read"):
+        await readers.run(lambda run: run("SELECT 1"))
+    readers.close()
 
 
 async def test_a_read_that_takes_too_long_says_busy(tmp_path: Path) -> None:

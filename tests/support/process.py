@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from postclock.assembly import DKIM, Opened, check_key, open_data, secret_key
+from postclock.assembly import DKIM, check_key, secret_key
 from postclock.core.account import ALL_SCOPES, Dialect
 from postclock.core.errors import NotFound
 from postclock.core.ids import IdSource
@@ -31,6 +31,7 @@ from postclock.runtime.seal import Seal
 from postclock.service.accounts import ApiKeys, public_key_id
 from postclock.settings import Settings, read_settings
 from postclock.store.sqlite.store import FILE
+from postclock.stores import Opened, open_data
 
 T = TypeVar("T")
 

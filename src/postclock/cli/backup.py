@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from postclock.assembly import KEY_FILE, back_up_data
+from postclock.assembly import KEY_FILE
 from postclock.cli.command import AsJson, Config, settings_of, told
 from postclock.cli.output import say
+from postclock.stores import back_up_data
 
 
 def backup(

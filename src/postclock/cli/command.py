@@ -9,15 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from postclock.assembly import (
-    DEFAULT_TENANT,
-    Services,
-    build_services,
-    check_key,
-    ensure_default,
-    open_data,
-    opening_key,
-)
+from postclock.assembly import DEFAULT_TENANT, Services, build_services, check_key, ensure_default, opening_key
 from postclock.core.account import Tenant
 from postclock.core.clock import Clock
 from postclock.core.errors import NotFound, PostclockError
@@ -26,6 +18,7 @@ from postclock.runtime.log import start_logging
 from postclock.runtime.seal import Seal
 from postclock.settings import BadSetting, Settings, read_settings
 from postclock.store.interface import Store
+from postclock.stores import open_data
 
 T = TypeVar("T")
 

@@ -7,16 +7,7 @@ from pathlib import Path
 import msgspec
 import typer
 
-from postclock.assembly import (
-    KEY_FILE,
-    CannotStart,
-    ask_dns,
-    greet_relay,
-    inspect_data,
-    is_shared,
-    open_data,
-    secret_key,
-)
+from postclock.assembly import KEY_FILE, ask_dns, greet_relay, secret_key
 from postclock.cli.command import AsJson, Config, settings_of, told
 from postclock.cli.output import moment, say
 from postclock.core.clock import Clock
@@ -28,6 +19,7 @@ from postclock.runtime.seal import Seal
 from postclock.settings import Settings
 from postclock.store.inspection import Inspection
 from postclock.store.records import Overview
+from postclock.stores import CannotStart, inspect_data, is_shared, open_data
 
 BUILT_MS = 1_793_000_000_000
 """Some moment before this was written (October 2026): a clock that shows an earlier one is wrong."""

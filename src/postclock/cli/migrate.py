@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from postclock.assembly import CannotStart, inspect_data, migrate_data
 from postclock.cli.command import AsJson, Config, settings_of, told
 from postclock.cli.output import say
+from postclock.stores import CannotStart, inspect_data, migrate_data
 
 
 def migrate(

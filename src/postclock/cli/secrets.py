@@ -4,10 +4,11 @@ import asyncio
 
 import typer
 
-from postclock.assembly import Rotation, open_data, rotate_secret
+from postclock.assembly import Rotation, rotate_secret
 from postclock.cli.command import AsJson, Config, settings_of, told
 from postclock.cli.output import say
 from postclock.settings import Settings
+from postclock.stores import open_data
 
 app = typer.Typer(help="The secret key: rotate.", no_args_is_help=True)
 

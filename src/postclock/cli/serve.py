@@ -12,16 +12,7 @@ import msgspec
 import typer
 import uvloop
 
-from postclock.assembly import (
-    CannotStart,
-    House,
-    build,
-    build_operations,
-    check_key,
-    ensure_default,
-    is_shared,
-    park_after_restore,
-)
+from postclock.assembly import House, build, build_operations, check_key, ensure_default, park_after_restore
 from postclock.cli.command import AsJson, Config, settings_of, told
 from postclock.cli.demo import prepare_demo
 from postclock.cli.output import say
@@ -33,6 +24,7 @@ from postclock.engine.supervisor import Engine
 from postclock.runtime.log import get_logger
 from postclock.runtime.shifted_clock import ShiftedClock
 from postclock.settings import Settings, url_of
+from postclock.stores import CannotStart, is_shared
 
 _log = get_logger("serve")
 

@@ -125,14 +125,14 @@ class _Link:
             writer.transport.abort()
 
     async def _up(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: the other side was cut meanwhile (uvloop)
             while octets := await self._near[0].read(READ_OCTETS):
                 self._far[1].write(octets)
                 await self._far[1].drain()
         self.cut()
 
     async def _down(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):
             while octets := await self._far[0].read(READ_OCTETS):
                 if COMMITTED in octets and self._proxy.takes_commit():
                     break  # it took place; nobody hears of it

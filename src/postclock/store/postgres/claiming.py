@@ -81,7 +81,8 @@ async def claim(
 
 async def _lane(unit: Unit, claiming: Claiming, lane: int, limit: int, floors: Floors, turns: dict[int, int]) -> None:
     known = await floors.of(unit.connection, lane, claiming.horizon)
-    tenants = in_turn(sorted(known), turns.get(lane, -1))
+    # No more of them than may be served: with tens of thousands, locking each one's row would cost more than the claim.
+    tenants = in_turn(sorted(known), turns.get(lane, -1))[:limit]
     await unit.load(Needs(tenants=set(tenants)))
     taken = claiming.taken
     end = len(taken) + limit
@@ -90,18 +91,22 @@ async def _lane(unit: Unit, claiming: Claiming, lane: int, limit: int, floors: F
         share = max(1, left // len(tenants))
         asked, tenants = tenants[:left], tenants[left:]
         rows = await _pick(unit, lane, claiming.horizon, [(t, known[t], share) for t in asked])
-        dues = await _dues(unit, [row for row in rows if row.batch is None or row.batch in unit.loaded.batches])
+        stay = {row.id for row in rows if row.batch is not None and row.batch not in unit.loaded.batches}
+        dues = await _dues(unit, [row for row in rows if row.id not in stay])
         again = []
         for tenant in asked:
             turns[lane] = tenant
             stored = unit.tenant(tenant)
             mine = [due for due in dues if due.tenant == tenant]
             all_seen = await _offer(unit, claiming, mine, suspended=stored is None or stored.suspended)
-            picked = [row.ready_at or 0 for row in rows if row.tenant == tenant]
-            if all_seen and len(picked) == share:
-                known[tenant] = picked[-1]
+            picked = [row for row in rows if row.tenant == tenant]
+            # Rows that stay were locked to look at them: whoever changes their batch may wait for them, so this claim must end,
+            # and not come upon them again.
+            some_stay = any(row.id in stay for row in picked)
+            if all_seen and len(picked) == share and not some_stay:
+                known[tenant] = picked[-1].ready_at or 0
                 again.append(tenant)
-            is_left = not all_seen or len(picked) == share
+            is_left = not all_seen or some_stay or len(picked) == share
             floors.taken(lane, tenant, known[tenant] if is_left else None)
         await unit.write()
         tenants = again + tenants

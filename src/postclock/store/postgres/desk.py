@@ -13,8 +13,10 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from postclock.core.errors import Busy
-from postclock.store.postgres.connection import ANSWER_SECONDS, changed
+from postclock.core.errors import Busy, Invalid
+from postclock.runtime.log import get_logger
+from postclock.store.postgres.connection import ANSWER_SECONDS, busy_of, changed
+from postclock.store.postgres.locks import DESK
 from postclock.store.postgres.loop_thread import LoopThread
 from postclock.store.postgres.readers import Readers
 from postclock.store.postgres.transactor import Transactor
@@ -23,6 +25,9 @@ from postclock.store.tables.desk import DEADLINE_SECONDS, Run, Words, Writing
 T = TypeVar("T")
 
 WORKERS: Final = 8
+_log = get_logger("store")
+BEGIN_ALONE: Final = f"BEGIN; SELECT pg_advisory_xact_lock({DESK})"
+"""A job looks first and writes then: no other one of any process does so meanwhile. The lock comes before every other."""
 WORDS: Final = Words(
     message="JOIN LATERAL (SELECT * FROM messages WHERE id = q.id AND week = q.week LIMIT 1) m ON true",
     queue="LEFT JOIN LATERAL (SELECT * FROM queue WHERE id = m.id LIMIT 1) q ON true",
@@ -122,7 +127,7 @@ class PostgresDesk:
             return result, at_work.ready_at
 
         async def written() -> T:
-            result, ready_at = await self._transactor.run(work)
+            result, ready_at = await self._transactor.run(work, "BEGIN" if bulk else BEGIN_ALONE)
             if ready_at is not None:
                 self._on_ready(ready_at)
             return result
@@ -132,6 +137,11 @@ class PostgresDesk:
                 return await self._thread.call(written())
         except TimeoutError:
             raise Busy("the database has not answered yet", retry_after=5) from None
+        except asyncpg.DataError as error:
+            raise Invalid("A value has something in it that cannot be stored.") from error
+        except asyncpg.PostgresError as error:
+            _log.exception("what was to be written was refused by the database")
+            raise busy_of(error) from error
 
     def close(self) -> None:
         """End the worker threads."""

@@ -7,7 +7,7 @@ import asyncpg
 
 from postclock.store.postgres import claiming, owners
 from postclock.store.postgres.claiming import Floors
-from postclock.store.postgres.connection import LOCK_SECONDS, LOST, History, busy_of, connect
+from postclock.store.postgres.connection import LOCK_SECONDS, LOST, WRITING, History, busy_of, connect
 from postclock.store.postgres.desk import PostgresDesk
 from postclock.store.postgres.line import Kind, Line
 from postclock.store.postgres.loading import SQL
@@ -24,6 +24,8 @@ from postclock.store.tables.ledger_reading import LedgerReading
 
 SLICE: Final = 1000  # overdue rows in one job
 RESCUE_SECONDS: Final = 10.0
+OVERDUE_SECONDS: Final = 15.0
+"""Overdue rows are looked for through the whole index of what waits, which nothing has read yet after a restore."""
 RETIRE_SECONDS: Final = 600.0
 """How long one statement of retention may take: it reads through a whole week, or waits until nobody reads it any more."""
 SLOW: Final = {"statement_timeout": str(round(RETIRE_SECONDS * 1000))}
@@ -88,8 +90,10 @@ class PostgresLedger(LedgerReading):
         nothing: tuple[list[Claimed], int | None] = ([], None)
         try:
             taken, ready_at = await self._claims.solo(body, nothing)
-        except BaseException:
+        except BaseException as error:
             self._floors.something_new([lane for lane, _ in limits])  # what it stepped past was not taken
+            if isinstance(error, asyncpg.PostgresError):
+                raise busy_of(error) from error  # whatever the database has: the engine comes again
             raise
         if ready_at is not None:
             self.heard(ready_at)
@@ -131,7 +135,18 @@ class PostgresLedger(LedgerReading):
 
     async def end_life(self, life: Life, now: int) -> bool:
         """See Ledger."""
-        return await self._thread.call(self._pulse.run(lambda c: owners.end_life(c, life), LOCK_SECONDS + 2))
+        return await self._thread.call(self._end_life(life))
+
+    async def _end_life(self, life: Life) -> bool:
+        # Not on the pulse's connection: it waits for the dead one's transactions, and our own beat would wait behind it.
+        try:
+            connection = await connect(self._dsn, self._history, settings=WRITING, command_seconds=LOCK_SECONDS + 2)
+            try:
+                return await owners.end_life(connection, life)
+            finally:
+                connection.terminate()
+        except (asyncpg.PostgresError, *LOST) as error:
+            raise busy_of(error) from error
 
     async def rescue(self, now: int, limit: int, uncertain_wait: int, settle_after: int) -> Rescued:
         """See Ledger."""
@@ -176,7 +191,9 @@ class PostgresLedger(LedgerReading):
         """See Ledger."""
         done = 0
         while True:
-            found = await self._thread.call(self._readers.fetch(SQL["overdue"], SETTLE_LANE, before, SLICE))
+            found = await self._thread.call(
+                self._readers.fetch(SQL["overdue"], SETTLE_LANE, before, SLICE, seconds=OVERDUE_SECONDS)
+            )
             if not found:
                 return done
             needs = Needs(rows={r[0] for r in found}, batches=_batches(r[2] for r in found))

@@ -159,8 +159,7 @@ class PostgresStore(StoreNotes):
         self._thread.stop()
 
     async def _close(self) -> None:
-        for line in self._lines:
-            await line.close()
+        await asyncio.gather(*(line.close() for line in self._lines))
         self._ending.set()
         await self._slow.close()
         try:

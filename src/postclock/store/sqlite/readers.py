@@ -40,7 +40,10 @@ class Readers:
 
     def run_here(self, read: Callable[[Run], T], seconds: float = DEADLINE_SECONDS) -> T:
         """The same in the calling thread."""
-        connection = self._connection()
+        try:
+            connection = self._connection()
+        except apsw.Error as error:
+            raise Busy("the store cannot be read", retry_after=1) from error
         until = self._clock.monotonic() + seconds
         connection.set_progress_handler(lambda: self._clock.monotonic() > until, CHECK_EVERY)
 
@@ -52,6 +55,9 @@ class Readers:
             return read(rows)
         except apsw.InterruptError as error:
             raise Busy("the query took longer than it may", retry_after=1) from error
+        except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError) as error:
+            # A full disk: even a reader writes to the index of the WAL.
+            raise Busy("the store cannot be read", retry_after=1) from error
         finally:
             connection.set_progress_handler(None)
             if connection.in_transaction:
