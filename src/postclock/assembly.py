@@ -78,6 +78,8 @@ from postclock.stores import CannotStart, Opened, is_shared, open_data
 DEFAULT_TENANT: Final = "default"
 COMMAND_SEQUENCE: Final = (1 << SEQUENCE_BITS) - 64
 """Commands share a node: each begins its ids somewhere below this, with room for the few that it makes."""
+SILENT_SINCE: Final = "silent_since"
+"""The store's note that tells every process of a long silence, until what is overdue was parked."""
 RESTORED: Final = "overdue after a restore"
 GREET_SECONDS: Final = 10.0
 """Patience with each step of a relay's greeting, for somebody who waits at a terminal."""
@@ -371,7 +373,11 @@ async def park_after_restore(house: House) -> int:
     last, now = house.store.last_beat, house.clock.now_ms()
     if last is None or now - last < RESTORE_AFTER_MS:
         return 0
-    return await house.store.ledger.park_overdue(now - house.settings.max_lateness, RESTORED, now)
+    parked = await house.store.ledger.park_overdue(now - house.settings.max_lateness, RESTORED, now)
+    await house.store.set_meta(
+        SILENT_SINCE, ""
+    )  # those who start beside this one have parked as well, or need not any more
+    return parked
 
 
 def _dies_at(point: str | None) -> Callable[[str], None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from postclock.core.clock import Clock
-from postclock.core.errors import PostclockError
+from postclock.core.errors import Busy, PostclockError
 from postclock.runtime.clock import SystemClock
 from postclock.settings import Settings
 from postclock.store.inspection import Inspection
@@ -26,7 +26,7 @@ class CannotStart(PostclockError):
     """The service cannot start as it is set up; the message says what to change."""
 
 
-CANNOT_YET: Final = (postgres.CannotOpen, SchemaMismatch)
+CANNOT_YET: Final = (postgres.CannotOpen, SchemaMismatch, Busy)
 """A shared store is not there yet, or not fit yet: a process waits for it."""
 
 

@@ -39,6 +39,8 @@ class History:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._system, self._timeline = _read(file)
+        self.turns = 0
+        """Rises when another server became the primary: connections from before lead to one that no longer is."""
         self.server = 0
         """Which server of the DSN is asked first: the one that was the primary when last looked at."""
 
@@ -62,6 +64,7 @@ class History:
             )
         if (system, timeline) != (self._system, self._timeline):
             self._system, self._timeline = system, timeline
+            self.turns += 1
             if self._file is not None:
                 _write(self._file, f"{system} {timeline}\n")
 
@@ -137,6 +140,11 @@ async def _connect(
             "lock_timeout": str(LOCK_SECONDS * 1000),
             "idle_in_transaction_session_timeout": str(IDLE_SECONDS * 1000),
             "jit": "off",
+            # A process that is frozen, or a machine without power, while it is being sent something: no other timeout ends that.
+            "tcp_user_timeout": str(IDLE_SECONDS * 1000),
+            "tcp_keepalives_idle": "10",
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": "3",
             **settings,
         },
     )

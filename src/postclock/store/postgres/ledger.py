@@ -50,6 +50,8 @@ class PostgresLedger(LedgerReading):
         self._floors = floors
         self._turns: dict[int, int] = {}
         self._claim_seq = 0
+        self._swept: dict[int, int] = {}
+        """How far each cancelled batch has been swept from here."""
         self._listeners: list[Callable[[int], None]] = []
         self.owner = owner
 
@@ -127,11 +129,11 @@ class PostgresLedger(LedgerReading):
             await connection.execute(SQL["drop_claims"], self.owner.id)
             return lives
 
-        return await self._thread.call(self._pulse.run(work))
+        return await self._pulse.call(work)
 
     async def lives(self) -> list[Life]:
         """See Ledger."""
-        return await self._thread.call(self._pulse.run(owners.lives))
+        return await self._pulse.call(owners.lives)
 
     async def end_life(self, life: Life, now: int) -> bool:
         """See Ledger."""
@@ -152,7 +154,7 @@ class PostgresLedger(LedgerReading):
         """See Ledger."""
         found = await self._thread.call(self._readers.fetch(SQL["foreign_claims"], limit, seconds=RESCUE_SECONDS))
         if not found:
-            await self._thread.call(self._pulse.run(lambda c: c.execute(SQL["drop_dead_claims"])))
+            await self._pulse.call(lambda c: c.execute(SQL["drop_dead_claims"]))
             return Rescued(0, 0)
         idents = [r[0] for r in found]
         needs = Needs(rows=set(idents), tenants={r[1] for r in found}, batches=_batches(r[2] for r in found))
@@ -182,8 +184,15 @@ class PostgresLedger(LedgerReading):
         if not unswept:
             return False
         batch = unswept[0][0]
-        idents = [r[0] for r in await self._thread.call(self._readers.fetch(SQL["sweep_rows"], batch, limit))]
-        job = batches.sweep(batch, idents, now, last=len(idents) < limit)
+        after = self._swept.pop(batch, 0)
+        idents = [r[0] for r in await self._thread.call(self._readers.fetch(SQL["sweep_rows"], batch, limit, after))]
+        if len(idents) == limit:
+            self._swept[batch] = idents[-1]
+        last = len(idents) < limit
+        if last and after:  # what came back behind the last slice
+            again = await self._thread.call(self._readers.fetch(SQL["sweep_rows"], batch, limit, 0))
+            last = {r[0] for r in again} <= set(idents)
+        job = batches.sweep(batch, idents, now, last=last)
         await self._claims.put(Kind.bulk, job, Needs(rows=set(idents), batches={batch}), len(idents))
         return True
 

@@ -170,6 +170,8 @@ class Line:
         self._callers = len(self._queues[Kind.accept]) + len(self._queues[Kind.cancel])
         for queue in self._queues:
             first = True
+            while queue and queue[0].future.cancelled():
+                queue.popleft()  # its caller was told 503 before it began: through a long outage such ones would pile up
             while queue and (first or rows + queue[0].rows <= GROUP_ROWS):
                 ticket = queue[0]
                 if (ticket.alone and group) or not touched.isdisjoint(ticket.needs.touched):

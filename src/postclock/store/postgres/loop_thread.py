@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
+from postclock.core.errors import Busy
+
 T = TypeVar("T")
 
 END_SECONDS: Final = 2.0
@@ -38,7 +40,12 @@ class LoopThread:
 
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine there; its result here, in whatever loop the caller has."""
-        return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop)))
+        try:
+            handed_in = asyncio.run_coroutine_threadsafe(work, self.loop)
+        except RuntimeError as error:
+            work.close()
+            raise Busy("the store is closed") from error
+        return await asyncio.shield(asyncio.wrap_future(handed_in))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The same for a caller without a loop."""

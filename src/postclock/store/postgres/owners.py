@@ -18,6 +18,9 @@ WRITERS: Final = 4
 """Connections of a process that leave a mark: results, claims, accepts, the slow tables."""
 KEEP_MS: Final = 86_400_000
 """An ended life is remembered for a day, and its node is not leased again meanwhile: a frozen process may still make ids."""
+SILENCE_MS: Final = 3_600_000
+"""No process for so long: it was stopped, or old data was restored."""
+SILENT_SINCE: Final = "silent_since"
 _FREE: Final = (
     "SELECT n FROM generate_series(0, $1::int) AS n WHERE NOT EXISTS (SELECT 1 FROM owners WHERE node = n) "
     "ORDER BY n <= (SELECT coalesce((SELECT node FROM owners ORDER BY id DESC LIMIT 1), -1)), n LIMIT 1"
@@ -29,7 +32,7 @@ async def register(connection: asyncpg.Connection, now: int, *, api: bool) -> tu
     """Begin a life with a node of its own; and when any was last heard of (UTC milliseconds)."""
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", OWNERS)
-        last = await connection.fetchval("SELECT max(beat_at) FROM owners")
+        last = await _last_heard(connection, now)
         await _forget(connection, now - KEEP_MS)
         node = await connection.fetchval(_FREE, MAX_NODE - 1)
         if node is None:
@@ -42,6 +45,19 @@ async def register(connection: asyncpg.Connection, now: int, *, api: bool) -> tu
         )
         await add_marks(connection, ident, now)
     return Owner(ident, FIRST_EPOCH, node), last
+
+
+async def _last_heard(connection: asyncpg.Connection, now: int) -> int | None:
+    """When any process was last heard of. After a long silence every process hears the same, until one says that it has seen to it."""
+    last: int | None = await connection.fetchval("SELECT max(beat_at) FROM owners")
+    if last is not None and now - last >= SILENCE_MS:
+        await connection.execute(
+            "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            SILENT_SINCE,
+            str(last),
+        )
+    noted = await connection.fetchval("SELECT value FROM meta WHERE key = $1 AND value <> ''", SILENT_SINCE)
+    return last if noted is None else int(noted)
 
 
 async def add_marks(connection: asyncpg.Connection, owner: int, now: int) -> None:

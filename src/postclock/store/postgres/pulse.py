@@ -14,6 +14,7 @@ import asyncpg
 from postclock.core.clock import Clock
 from postclock.runtime.log import get_logger
 from postclock.store.postgres.connection import LOST, WRITING, History, busy_of, connect
+from postclock.store.postgres.loop_thread import LoopThread
 
 T = TypeVar("T")
 
@@ -28,14 +29,18 @@ _log = get_logger("store")
 
 
 class Pulse:
-    """Runs in the store's loop. ``heard(ms)`` is called with the ready time that another process told of."""
+    """Runs in a thread of its own: no amount of mail makes a beat late. ``heard(ms)`` is called there with what others told of."""
 
-    def __init__(self, dsn: str, clock: Clock, history: History, heard: Callable[[int], None]) -> None:
+    def __init__(
+        self, thread: LoopThread, dsn: str, clock: Clock, history: History, heard: Callable[[int], None]
+    ) -> None:
+        self._thread = thread
         self._dsn = dsn
         self._clock = clock
         self._history = history
         self._heard = heard
         self._connection: asyncpg.Connection | None = None
+        self._turns = history.turns
         self._turn = asyncio.Lock()
         self._earliest: int | None = None
         self._news = asyncio.Event()
@@ -43,11 +48,18 @@ class Pulse:
         self._cut = asyncio.Event()
         self._ended = asyncio.Event()
 
+    async def call(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """``run`` for callers in other loops."""
+        return await self._thread.call(self.run(work))
+
     async def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]], seconds: float | None = None) -> T:
         """Run ``work`` on the pulse's own connection, for so long at most (five seconds unless told). Raises Busy."""
         async with self._turn:
             try:
+                if self._connection is not None and self._turns != self._history.turns:
+                    self._connection.terminate()
                 if self._connection is None or self._connection.is_closed():
+                    self._turns = self._history.turns
                     self._connection = await connect(self._dsn, self._history, settings=WRITING)
                 # Cut rather than cancelled: a network that is silent would not answer a cancel either.
                 over = asyncio.get_running_loop().call_later(
@@ -64,12 +76,15 @@ class Pulse:
                 raise busy_of(error) from error
 
     def tell(self, at: int) -> None:
-        """Something is ready at ``at``: the others hear of it soon."""
+        """Something is ready at ``at``: the others hear of it soon. From any thread."""
+        self._thread.loop.call_soon_threadsafe(self._tell, at)
+
+    def _tell(self, at: int) -> None:
         self._earliest = at if self._earliest is None else min(at, self._earliest)
         self._news.set()
 
     async def run_telling(self) -> None:
-        """Send word until closed; a task of the store's loop."""
+        """Send word until closed; a task of its loop."""
         while not self._closing:
             await self._news.wait()
             self._news.clear()
@@ -80,7 +95,7 @@ class Pulse:
             await self._clock.sleep(GATHER_SECONDS)
 
     async def run_listening(self) -> None:
-        """Listen until closed, and again on a new connection when one breaks; a task of the store's loop."""
+        """Listen until closed, and again on a new connection when one breaks; a task of its loop."""
         while not self._closing:
             connection: asyncpg.Connection | None = None
             try:

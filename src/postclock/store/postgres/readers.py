@@ -26,6 +26,7 @@ class Readers:
         self._connections = connections
         self._settings = settings
         self._pool: asyncpg.Pool | None = None
+        self._turns = history.turns
 
     async def _opened(self) -> asyncpg.Pool:
         if self._pool is None:
@@ -45,6 +46,9 @@ class Readers:
             )
             self._pool = await pool
         assert self._pool is not None
+        if self._turns != self._history.turns:
+            self._turns = self._history.turns
+            await self._pool.expire_connections()
         return self._pool
 
     async def run(self, read: Callable[[asyncpg.Connection], Awaitable[T]], seconds: float) -> T:

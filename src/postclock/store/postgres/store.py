@@ -71,7 +71,8 @@ class PostgresStore(StoreNotes):
         self._owner = owner
         self._hand = hand
         self._weeks: set[int] = set()
-        self._pulse = Pulse(dsn, hand, history, lambda at: self.ledger.heard(at))
+        self._pulse_thread = LoopThread()
+        self._pulse = Pulse(self._pulse_thread, dsn, hand, history, lambda at: self.ledger.heard(at))
         self._readers = Readers(dsn, history, connections=4, settings=READING)
         self._seekers = Readers(dsn, history, connections=3, settings=WRITING)
         """For the ledger's own readings, by ids and along an index."""
@@ -95,12 +96,10 @@ class PostgresStore(StoreNotes):
         self.templates = StoredTemplates(desk)
         self.suppressions = StoredSuppressions(desk)
         self._ending = asyncio.Event()
-        self._loops = [
-            thread.begin(work)
-            for work in (*(line.run() for line in lines), self._pulse.run_telling(), self._follow_time())
-        ]
+        self._loops = [thread.begin(work) for work in (line.run() for line in lines)]
+        self._loops += [self._pulse_thread.begin(work) for work in (self._pulse.run_telling(), self._follow_time())]
         if owner.epoch:
-            self._loops.append(thread.begin(self._pulse.run_listening()))
+            self._loops.append(self._pulse_thread.begin(self._pulse.run_listening()))
 
     def _ready(self, at: int) -> None:
         self.ledger.heard(at)
@@ -125,8 +124,12 @@ class PostgresStore(StoreNotes):
 
     async def _follow_time(self) -> None:
         while not self._ending.is_set():
-            with contextlib.suppress(Busy):  # the own hand carries the time on
+            try:
                 await self._pulse.run(lambda c: ask_time(c, self._hand, self.clock))
+            except Busy:
+                pass  # the own hand carries the time on
+            except Exception:  # noqa: BLE001  (the clock must be followed on)
+                _log.exception("the server's time was not read")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TIME_SECONDS):
                     await self._ending.wait()
@@ -156,17 +159,18 @@ class PostgresStore(StoreNotes):
         """See Store."""
         self._thread.run(self._close())
         self._desk_of_store.close()
+        self._pulse_thread.stop()
         self._thread.stop()
 
     async def _close(self) -> None:
         await asyncio.gather(*(line.close() for line in self._lines))
-        self._ending.set()
+        self._pulse_thread.loop.call_soon_threadsafe(self._ending.set)
         await self._slow.close()
         try:
-            await self._pulse.run(self._end)
+            await self._pulse.call(self._end)
         except Busy as busy:
             _log.warning("the end of this life was not noted: another process will find out", reason=str(busy))
-        await self._pulse.close()
+        await self._pulse_thread.call(self._pulse.close())
         await self._readers.close()
         await self._seekers.close()
         _, left = await asyncio.wait([asyncio.wrap_future(loop) for loop in self._loops], timeout=END_SECONDS)

@@ -47,7 +47,7 @@ class Transactor:
         self._settings = settings
         self._connection: asyncpg.Connection | None = None
         self._seq = 0
-        self._started: Any = None
+        self._session: Any = None
         self._doubt = False
         self._turn = asyncio.Lock()
         self.closing = False
@@ -116,7 +116,7 @@ class Transactor:
 
     async def _took_place(self, former: asyncpg.Connection) -> bool:
         """Ask until the database says whether the last transaction took place; if so, until a commit after it stands."""
-        pid, started = former.get_server_pid(), self._started
+        pid, started = self._session
         former.terminate()
         self._connection = None
         self._history.look_elsewhere()
@@ -142,12 +142,10 @@ class Transactor:
                 await connection.execute(self._mark())
                 if not self._doubt:
                     return True
-            except Busy:
-                if self.closing:
-                    raise
-            except (asyncpg.PostgresError, *LOST) as error:
+            except (Busy, asyncpg.PostgresError, *LOST) as error:
                 if self.closing:
                     raise busy_of(error) from error
+                _log.warning("whether a commit took place is not known yet", reason=str(error) or type(error).__name__)
             self._drop()
             await self._clock.sleep(NAPS[min(turn, len(NAPS) - 1)])
             turn += 1
@@ -158,9 +156,12 @@ class Transactor:
         self._drop()
         connection = await connect(self._dsn, self._history, settings=self._settings)
         connection.add_log_listener(self._noticed)
-        self._started = await connection.fetchval(
-            "SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        self._session = await connection.fetchrow(
+            "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
         )
+        # Set to less by the role or the database, an answer would be given before the mail is on disk.
+        if await connection.fetchval("SHOW synchronous_commit") in ("off", "local"):
+            await connection.execute("SET synchronous_commit = on")
         self._connection = connection
         return connection
 

@@ -20,6 +20,10 @@ _settings = msgspec.msgpack.Decoder(TenantSettings).decode
 _scopes = msgspec.json.Decoder(list[str]).decode
 
 
+UNPARKED_AT_ONCE: Final = 2_000
+"""Rows of a resumed tenant that one transaction lets go on."""
+
+
 class StoredAccounts:
     """store.interface.Accounts."""
 
@@ -66,12 +70,14 @@ class StoredAccounts:
                     tenant,
                 ),
             )
-            changed = _tenant(tx.rows, tenant)
-            if suspended is False:
-                _unpark(tx, tenant, now)
-            return changed
+            return _tenant(tx.rows, tenant)
 
-        return await self._desk.write(job)
+        changed = await self._desk.write(job)
+        if suspended is False:
+            # In slices behind the flag: there may be millions, and nobody else's mail waits for all of them. Resumed again, it goes on.
+            while await self._desk.write(lambda tx: _unpark(tx, tenant, now), UNPARKED_AT_ONCE, bulk=True):
+                pass
+        return changed
 
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
         """See Accounts. Raises NotFound when there is no such tenant."""
@@ -150,13 +156,11 @@ class StoredAccounts:
         return await self._desk.write(job)
 
 
-def _unpark(tx: Writing, tenant: int, now: int) -> None:
-    which = (now, now, tenant, SUSPENDED)
-    earliest = tx.one(SQL["parked_ready"], which)
-    assert earliest is not None
-    if earliest[0] is not None:
-        tx.do(SQL["unpark"], which)
-        tx.ready(earliest[0])
+def _unpark(tx: Writing, tenant: int, now: int) -> int:
+    ready = [at for (at,) in tx.rows(SQL["unpark"], (now, now, tenant, SUSPENDED, UNPARKED_AT_ONCE))]
+    if ready:
+        tx.ready(min(ready))
+    return len(ready)
 
 
 def _tenant(run: Run, ident: int) -> Tenant:

@@ -106,7 +106,10 @@ SELECT d.tenant, d.domain FROM unnest($1::bigint[], $2::text[]) AS x(tenant, dom
 JOIN domains d ON d.tenant = x.tenant AND d.domain = x.domain WHERE d.verified_at IS NOT NULL
 
 -- name: tenant
-SELECT id, status, revision, settings FROM tenants WHERE id = ANY($1::bigint[]) ORDER BY id FOR SHARE
+-- The gate as with batches, under the negative id: or a busy tenant could not be suspended.
+SELECT id, status, revision, settings FROM tenants WHERE id = ANY($1::bigint[])
+  AND (SELECT count(pg_advisory_xact_lock_shared(-x)) FROM (SELECT x FROM unnest($1::bigint[]) AS x ORDER BY x) AS gate) >= 0
+ORDER BY id FOR SHARE
 
 -- name: charge
 INSERT INTO usage (tenant, month, channel, type, n)
@@ -209,7 +212,8 @@ SELECT id FROM queue WHERE batch = $1 AND status IN {step:stop} AND exposed = 1
 SELECT id, tenant FROM batches WHERE cancelled_at IS NOT NULL AND swept = 0 ORDER BY id LIMIT 1
 
 -- name: sweep_rows
-SELECT id FROM queue WHERE batch = $1 AND status IN {step:cancel} ORDER BY id LIMIT $2
+-- On from the last slice: under an old snapshot the entries of what was swept are still there, and would be walked through each time.
+SELECT id FROM queue WHERE batch = $1 AND status IN {step:cancel} AND id > $3 ORDER BY id LIMIT $2
 
 -- name: swept
 UPDATE batches SET swept = 1 WHERE id = $1

@@ -16,14 +16,10 @@ INSERT INTO tenants (name, settings, created_at) VALUES (?, ?, ?) ON CONFLICT (n
 -- NULL leaves a value as it is.
 UPDATE tenants SET status = coalesce(?, status), settings = coalesce(?, settings), revision = revision + 1 WHERE id = ?
 
--- name: parked_ready
--- When the first of a tenant's rows parked for a reason may go on; NULL when there is none.
-SELECT min(CASE WHEN due_at > ? THEN due_at ELSE ? END) FROM queue WHERE tenant = ? AND ready_at IS NULL AND owner IS NULL AND reason = ?
-
 -- name: unpark
--- Everything parked for a reason goes on in the state it has: no counts move.
+-- Some of what is parked for a reason goes on in the state it has: no counts move.
 UPDATE queue SET ready_at = CASE WHEN due_at > ? THEN due_at ELSE ? END, reason = NULL
-WHERE tenant = ? AND ready_at IS NULL AND owner IS NULL AND reason = ?
+WHERE id IN (SELECT id FROM queue WHERE tenant = ? AND ready_at IS NULL AND owner IS NULL AND reason = ? ORDER BY id LIMIT ?) RETURNING ready_at
 
 -- name: insert_key
 INSERT INTO api_keys (id, tenant, hash, prefix, name, dialect, environment, scopes, created_at, last_used_at, expires_at, revoked_at)
