@@ -75,6 +75,19 @@ async def test_a_look_that_takes_long_is_not_repeated_at_every_word(shop: Shop, 
     assert await floors.of(slow, LANE, shop.now + 1_000) == {shop.tenant: shop.now}
 
 
+async def test_a_claim_that_did_not_take_place_is_forgotten(shop: Shop, other: asyncpg.Connection) -> None:
+    """However long the look before it took: the next one begins at the beginning."""
+    hand = MovedClock()
+    floors = Floors(hand)
+    slow = cast(asyncpg.Connection, Slow(other, hand, 0.02))
+    await shop.send()
+    await floors.of(slow, LANE, shop.now)
+    floors.taken(LANE, shop.tenant, None)
+    assert await floors.of(slow, LANE, shop.now) == {}
+    floors.forget([LANE])
+    assert await floors.of(slow, LANE, shop.now) == {shop.tenant: shop.now}
+
+
 async def test_what_another_process_is_at_is_stepped_over(shop: Shop, other: asyncpg.Connection) -> None:
     """Nobody waits for its lock; what it lets go of is found again."""
     held, free = await shop.send(ADA), await shop.send(BOB)

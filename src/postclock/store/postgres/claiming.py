@@ -24,6 +24,22 @@ PATIENCE: Final = 10
 """A look that took longer than that is not repeated before so many times its own length, but for the one above."""
 
 
+RECIPIENTS: Final = 5_000
+"""Recipients that one transaction loads, at the most (one message always fits): a message may have a thousand."""
+
+
+def affordable(found: Sequence[tuple[int, int]]) -> list[int]:
+    """The first of (id, number of recipients) that fit into one transaction."""
+    fit: list[int] = []
+    left = RECIPIENTS
+    for ident, n in found:
+        left -= n
+        if left < 0 and fit:
+            break
+        fit.append(ident)
+    return fit
+
+
 class Floors:
     """Which tenants have something ready in each lane, and from where on. Kept from claim to claim; asked from one loop."""
 
@@ -37,6 +53,12 @@ class Floors:
     def something_new(self, lanes: Sequence[int]) -> None:
         """Something became ready that may lie before the floors."""
         self._news.update(lanes)
+
+    def forget(self, lanes: Sequence[int]) -> None:
+        """A claim did not take place: what it stepped past is still there."""
+        for lane in lanes:
+            self._lanes.pop(lane, None)
+            self._looked.pop(lane, None)
 
     async def of(self, connection: asyncpg.Connection, lane: int, horizon: int) -> dict[int, int]:
         """Tenant to the lowest ready time at which something may be found."""
@@ -92,7 +114,7 @@ async def _lane(unit: Unit, claiming: Claiming, lane: int, limit: int, floors: F
         asked, tenants = tenants[:left], tenants[left:]
         rows = await _pick(unit, lane, claiming.horizon, [(t, known[t], share) for t in asked])
         stay = {row.id for row in rows if row.batch is not None and row.batch not in unit.loaded.batches}
-        dues = await _dues(unit, [row for row in rows if row.id not in stay])
+        dues = await _dues(unit, [row for row in rows if row.id not in stay], stay)
         again = []
         for tenant in asked:
             turns[lane] = tenant
@@ -126,13 +148,17 @@ async def _pick(unit: Unit, lane: int, horizon: int, wanted: list[tuple[int, int
     return rows
 
 
-async def _dues(unit: Unit, rows: Sequence[Row]) -> list[Due]:
+async def _dues(unit: Unit, rows: Sequence[Row], stay: set[int]) -> list[Due]:
+    """The rows with their messages; what has too many recipients beside the others joins those that stay."""
     if not rows:
         return []
     found = await unit.connection.fetch(SQL["due_message"], [r.message for r in rows], [r.week for r in rows])
     of = {m[0]: m for m in found}
-    several = {r.message for r in rows if of[r.message][3] > 1}
-    await unit.load(Needs(recipients=several, single={r.message for r in rows} - several))
+    fit = len(affordable([(r.id, of[r.message][3]) for r in rows]))
+    stay.update(r.id for r in rows[fit:])
+    rows = rows[:fit]
+    crowds = {r.message for r in rows if of[r.message][3] > 1}
+    await unit.load(Needs(recipients=crowds, single={r.message for r in rows} - crowds))
     return [
         Due(
             r.id, r.message, r.week, r.tenant, r.mode, r.lane, r.batch, of[r.message][1], r.due_at, r.ready_at or 0, int(r.status), r.attempt,

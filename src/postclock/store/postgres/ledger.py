@@ -5,8 +5,9 @@ from typing import Final
 
 import asyncpg
 
+from postclock.runtime.log import get_logger
 from postclock.store.postgres import claiming, owners
-from postclock.store.postgres.claiming import Floors
+from postclock.store.postgres.claiming import Floors, affordable
 from postclock.store.postgres.connection import LOCK_SECONDS, LOST, WRITING, History, busy_of, connect
 from postclock.store.postgres.desk import PostgresDesk
 from postclock.store.postgres.line import Kind, Line
@@ -23,12 +24,15 @@ from postclock.store.steps.rows import SETTLE_LANE
 from postclock.store.tables.ledger_reading import LedgerReading
 
 SLICE: Final = 1000  # overdue rows in one job
+BAD_ROW: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+"""The database refuses what is in a row: one bad result must not take five hundred others with it."""
 RESCUE_SECONDS: Final = 10.0
 OVERDUE_SECONDS: Final = 15.0
 """Overdue rows are looked for through the whole index of what waits, which nothing has read yet after a restore."""
 RETIRE_SECONDS: Final = 600.0
 """How long one statement of retention may take: it reads through a whole week, or waits until nobody reads it any more."""
 SLOW: Final = {"statement_timeout": str(round(RETIRE_SECONDS * 1000))}
+_log = get_logger("store")
 LANES: Final = (0, 1, 2, SETTLE_LANE)
 
 
@@ -86,14 +90,21 @@ class PostgresLedger(LedgerReading):
         self._claim_seq += 1
         seq = self._claim_seq
 
+        lanes = [lane for lane, _ in limits]
+        tries = 0
+
         async def body(unit: Unit) -> tuple[list[Claimed], int | None]:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                self._floors.forget(lanes)
             return await claiming.claim(unit, self.owner, limits, now, horizon, self._floors, self._turns, seq)
 
         nothing: tuple[list[Claimed], int | None] = ([], None)
         try:
             taken, ready_at = await self._claims.solo(body, nothing)
         except BaseException as error:
-            self._floors.something_new([lane for lane, _ in limits])  # what it stepped past was not taken
+            self._floors.forget(lanes)
             if isinstance(error, asyncpg.PostgresError):
                 raise busy_of(error) from error  # whatever the database has: the engine comes again
             raise
@@ -113,7 +124,13 @@ class PostgresLedger(LedgerReading):
     async def record(self, results: Sequence[Result], now: int) -> list[str]:
         """See Ledger."""
         needs = _needs_of([r.claimed for r in results])
-        return await self._results.put(Kind.record, record.record(self.owner, results, now), needs, len(results))
+        try:
+            return await self._results.put(Kind.record, record.record(self.owner, results, now), needs, len(results))
+        except BAD_ROW:
+            if len(results) == 1:
+                _log.exception("a result cannot be written", message_id=results[0].claimed.message)
+                return ["gone"]  # the next life finds it departed without a result: uncertain
+        return [word for result in results for word in await self.record([result], now)]
 
     async def release(self, items: Sequence[tuple[int, int]], now: int) -> int:
         """See Ledger."""
@@ -156,7 +173,8 @@ class PostgresLedger(LedgerReading):
         if not found:
             await self._pulse.call(lambda c: c.execute(SQL["drop_dead_claims"]))
             return Rescued(0, 0)
-        idents = [r[0] for r in found]
+        idents = affordable([(r[0], r[3]) for r in found])
+        found = found[: len(idents)]
         needs = Needs(rows=set(idents), tenants={r[1] for r in found}, batches=_batches(r[2] for r in found))
         job = rescue.rescue(idents, now, uncertain_wait, settle_after)
         done = await self._claims.put(Kind.bulk, job, needs, len(idents))
@@ -170,9 +188,10 @@ class PostgresLedger(LedgerReading):
         if not tenants:
             return 0
         found = await self._thread.call(self._readers.fetch(SQL["confirmed"], SETTLE_LANE, tenants, now, limit))
+        found = found[: len(affordable([(r[0], r[3]) for r in found]))]
         needs = Needs(
             rows={r[0] for r in found},
-            batches=_batches(r[3] for r in found),
+            batches=_batches(r[2] for r in found),
             single={r[0] for r in found if r[1] is not None},
         )
         job = claim.confirm([(r[0], r[1]) for r in found], now)
@@ -185,11 +204,12 @@ class PostgresLedger(LedgerReading):
             return False
         batch = unswept[0][0]
         after = self._swept.pop(batch, 0)
-        idents = [r[0] for r in await self._thread.call(self._readers.fetch(SQL["sweep_rows"], batch, limit, after))]
-        if len(idents) == limit:
+        found = await self._thread.call(self._readers.fetch(SQL["sweep_rows"], batch, limit, after))
+        idents = affordable([(r[0], r[1]) for r in found])
+        last = len(idents) == len(found) < limit
+        if not last:
             self._swept[batch] = idents[-1]
-        last = len(idents) < limit
-        if last and after:  # what came back behind the last slice
+        elif after:  # what came back behind the last slice
             again = await self._thread.call(self._readers.fetch(SQL["sweep_rows"], batch, limit, 0))
             last = {r[0] for r in again} <= set(idents)
         job = batches.sweep(batch, idents, now, last=last)

@@ -171,10 +171,10 @@ class Writer:
     def _run(self) -> None:
         while group := self._gather():
             ready_at = self._commit(group)
+            self.groups += 1
             self._answer(group)
             if ready_at is not None:
                 self._tell_ready(ready_at)
-            self.groups += 1
             if self._fresh > BUSY_FRAMES:
                 self._checkpoint()
         # It keeps every other writer out while it waits for readers: a command that ends beside the service must not.

@@ -178,7 +178,8 @@ ON CONFLICT (tenant, mode, address, list) DO NOTHING
 
 -- name: foreign_claims
 -- Rows of lives that are over.
-SELECT q.id, q.tenant, q.batch FROM claims c CROSS JOIN LATERAL unnest(c.ids) AS x(id) JOIN queue q ON q.id = x.id AND q.owner = c.owner
+SELECT q.id, q.tenant, q.batch, m.n_rcpt FROM claims c CROSS JOIN LATERAL unnest(c.ids) AS x(id) JOIN queue q ON q.id = x.id AND q.owner = c.owner
+JOIN messages m ON m.id = q.message AND m.week = q.week
 WHERE NOT EXISTS (SELECT 1 FROM owners o WHERE o.id = c.owner AND o.epoch = 1) LIMIT $1
 
 -- name: drop_dead_claims
@@ -199,7 +200,7 @@ UPDATE messages SET status = NULL, settled_at = NULL, delivered_at = NULL, reaso
 SELECT id, tenant, batch FROM queue WHERE lane < $1 AND ready_at IS NOT NULL AND ready_at < $2 AND due_at < $2 AND status IN {set:waiting} LIMIT $3
 
 -- name: confirmed
-SELECT q.id, m.rcpt, q.tenant, q.batch FROM queue q JOIN messages m ON m.id = q.message AND m.week = q.week
+SELECT q.id, m.rcpt, q.batch, m.n_rcpt FROM queue q JOIN messages m ON m.id = q.message AND m.week = q.week
 WHERE q.lane = $1 AND q.tenant = ANY($2::bigint[]) AND q.ready_at IS NOT NULL AND q.ready_at <= $3 LIMIT $4
 
 -- name: cancel_batch
@@ -213,7 +214,8 @@ SELECT id, tenant FROM batches WHERE cancelled_at IS NOT NULL AND swept = 0 ORDE
 
 -- name: sweep_rows
 -- On from the last slice: under an old snapshot the entries of what was swept are still there, and would be walked through each time.
-SELECT id FROM queue WHERE batch = $1 AND status IN {step:cancel} AND id > $3 ORDER BY id LIMIT $2
+SELECT q.id, m.n_rcpt FROM queue q JOIN messages m ON m.id = q.message AND m.week = q.week
+WHERE q.batch = $1 AND q.status IN {step:cancel} AND q.id > $3 ORDER BY q.id LIMIT $2
 
 -- name: swept
 UPDATE batches SET swept = 1 WHERE id = $1
