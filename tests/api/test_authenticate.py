@@ -123,8 +123,12 @@ class _Odd:
         self.looking = asyncio.Event()
         self.busy = False
         self.written: list[dict[int, int]] = []
+        self.looks = 0
 
     async def find_key(self, secret_hash: bytes) -> tuple[ApiKey, Tenant] | None:
+        self.looks += 1
+        if self.busy:
+            raise Busy("full")
         found = await self._inner.find_key(secret_hash)
         self.looking.set()
         await self.gate.wait()
@@ -162,6 +166,36 @@ async def test_an_answer_older_than_a_revocation_is_not_remembered(api: SlowApi)
     odd.gate.set()
     await asking
     assert authenticator.cached(authorization) is None
+
+
+async def test_all_who_ask_for_a_key_at_once_share_one_look_up(api: SlowApi) -> None:
+    """A busy key is forgotten in one moment for all of its callers; one of them may leave, also the one who asks."""
+    odd = _Odd(api.store.accounts)
+    authenticator = Authenticator(odd, api.clock)  # type: ignore[arg-type]  # the two calls it makes
+    authorization = bearer(await api.key())["Authorization"]
+    odd.gate.clear()
+    first, second, *others = (asyncio.create_task(authenticator.authenticate(authorization)) for _ in range(20))
+    await odd.looking.wait()
+    second.cancel()
+    await asyncio.wait((second,))
+    assert odd.looks == 1
+    first.cancel()
+    await asyncio.wait((first,))
+    odd.gate.set()
+    assert len({principal.key.id for principal in await asyncio.gather(*others)}) == 1
+    assert odd.looks == 2
+
+
+async def test_a_look_up_that_fails_fails_for_all_who_wait_for_it(api: SlowApi) -> None:
+    """And the next one asks anew."""
+    odd = _Odd(api.store.accounts)
+    authenticator = Authenticator(odd, api.clock)  # type: ignore[arg-type]  # the two calls it makes
+    authorization = bearer(await api.key())["Authorization"]
+    odd.busy = True
+    told = await asyncio.gather(*(authenticator.authenticate(authorization) for _ in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in told] == [Busy] * 3
+    odd.busy = False
+    assert (await authenticator.authenticate(authorization)).key.id
 
 
 async def test_memory_is_bounded(api: SlowApi, monkeypatch: pytest.MonkeyPatch) -> None:

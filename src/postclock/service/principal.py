@@ -4,11 +4,12 @@ What was found is remembered for less than a second, so a revoked key stops with
 new key works at once. When keys were last used is noted here and written in batches.
 """
 
+import asyncio
 import hashlib
 import re
 from typing import Final
 
-from postclock.core.account import ApiKey, Principal
+from postclock.core.account import ApiKey, Principal, Tenant
 from postclock.core.clock import Clock
 from postclock.core.errors import Busy, Forbidden, Unauthorized
 from postclock.store.interface import Accounts
@@ -28,6 +29,7 @@ class Authenticator:
         self._accounts = accounts
         self._clock = clock
         self._remembered: dict[bytes, tuple[float, Principal]] = {}
+        self._asking: dict[bytes, asyncio.Future[tuple[ApiKey, Tenant] | None]] = {}
         self._used: dict[int, int] = {}
         self._forgotten = 0
 
@@ -39,7 +41,7 @@ class Authenticator:
         hashed = _hash(authorization)
         asked_at = self._clock.monotonic()
         forgotten = self._forgotten
-        row = await self._accounts.find_key(hashed)
+        row = await self._look_up(hashed)
         if row is None or not _in_force(row[0], self._clock.now_ms()):
             raise Unauthorized(_INVALID)
         principal = Principal(key=row[0], tenant=row[1])
@@ -51,6 +53,29 @@ class Authenticator:
             self._remembered[hashed] = (asked_at + REMEMBERED, principal)
         self._used[principal.key.id] = self._clock.now_ms()
         return principal
+
+    async def _look_up(self, hashed: bytes) -> tuple[ApiKey, Tenant] | None:
+        """One look-up for all who ask for the same key at once: a busy one's callers all miss it in the same moment."""
+        while (asking := self._asking.get(hashed)) is not None:
+            try:
+                return await asyncio.shield(asking)
+            except asyncio.CancelledError:
+                if not asking.cancelled():
+                    raise  # this caller went away, not the one who asks
+        asking = self._asking[hashed] = asyncio.get_running_loop().create_future()
+        try:
+            row = await self._accounts.find_key(hashed)
+        except Exception as error:
+            asking.set_exception(error)
+            asking.exception()  # told to whoever waits; nobody may
+            raise
+        else:
+            asking.set_result(row)
+            return row
+        finally:
+            asking.cancel()  # nothing where it has a result
+            if self._asking.get(hashed) is asking:
+                del self._asking[hashed]
 
     def cached(self, authorization: str | None) -> Principal | None:
         """The same without I/O: None when it is not remembered (then ask ``authenticate``). Raises Unauthorized."""
@@ -68,6 +93,7 @@ class Authenticator:
         """Forget everybody: a key or a tenant was changed here."""
         self._forgotten += 1
         self._remembered.clear()
+        self._asking.clear()
 
     async def flush_used(self) -> None:
         """Write when keys were last used. Cheap when none was; what the store has no time for now waits for the next call."""
