@@ -73,18 +73,15 @@ from postclock.service.suppressions import Suppressions
 from postclock.service.templates import Templates
 from postclock.service.tenants import Tenants
 from postclock.settings import Settings
+from postclock.store.records import SILENCE_MS, SILENT_SINCE
 from postclock.stores import CannotStart, Opened, is_shared, open_data
 
 DEFAULT_TENANT: Final = "default"
 COMMAND_SEQUENCE: Final = (1 << SEQUENCE_BITS) - 64
 """Commands share a node: each begins its ids somewhere below this, with room for the few that it makes."""
-SILENT_SINCE: Final = "silent_since"
-"""The store's note that tells every process of a long silence, until what is overdue was parked."""
 RESTORED: Final = "overdue after a restore"
 GREET_SECONDS: Final = 10.0
 """Patience with each step of a relay's greeting, for somebody who waits at a terminal."""
-RESTORE_AFTER_MS: Final = 3_600_000
-"""A store whose last heartbeat is older than this was stopped for long, or restored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,7 +368,7 @@ def build(
 async def park_after_restore(house: House) -> int:
     """After a long stop or a restore: park what is overdue by more than POSTCLOCK_MAX_LATENESS. How many."""
     last, now = house.store.last_beat, house.clock.now_ms()
-    if last is None or now - last < RESTORE_AFTER_MS:
+    if last is None or now - last < SILENCE_MS:
         return 0
     parked = await house.store.ledger.park_overdue(now - house.settings.max_lateness, RESTORED, now)
     await house.store.set_meta(

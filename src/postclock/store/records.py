@@ -13,6 +13,11 @@ from postclock.core.template import TemplateVersion
 
 LIVE, TEST = 0, 1
 
+SILENCE_MS: Final = 3_600_000
+"""No process was heard of for so long: the service was stopped, or old data was restored."""
+SILENT_SINCE: Final = "silent_since"
+"""The store's note that tells every process of a long silence, until what is overdue was parked."""
+
 BULK_FROM: Final = 10
 """More messages in one call than this: it stands behind single sends, in the writer's queue and in the engine's lanes."""
 

@@ -10,7 +10,7 @@ import asyncpg
 
 from postclock.core.ids import MAX_NODE
 from postclock.store.postgres.locks import OWNERS
-from postclock.store.records import Life, Owner
+from postclock.store.records import SILENCE_MS, SILENT_SINCE, Life, Owner
 
 FIRST_EPOCH: Final = 1
 """A life begins with it; the statement ``owner_is_alive`` knows it too."""
@@ -18,9 +18,6 @@ WRITERS: Final = 4
 """Connections of a process that leave a mark: results, claims, accepts, the slow tables."""
 KEEP_MS: Final = 86_400_000
 """An ended life is remembered for a day, and its node is not leased again meanwhile: a frozen process may still make ids."""
-SILENCE_MS: Final = 3_600_000
-"""No process for so long: it was stopped, or old data was restored."""
-SILENT_SINCE: Final = "silent_since"
 _FREE: Final = (
     "SELECT n FROM generate_series(0, $1::int) AS n WHERE NOT EXISTS (SELECT 1 FROM owners WHERE node = n) "
     "ORDER BY n <= (SELECT coalesce((SELECT node FROM owners ORDER BY id DESC LIMIT 1), -1)), n LIMIT 1"

@@ -9,6 +9,7 @@ from typing import Final
 import asyncpg
 
 from postclock.runtime.log import get_logger
+from postclock.store.postgres.connection import changed
 from postclock.store.postgres.locks import RETIRE
 from postclock.store.postgres.old_weeks import SQL, drop_events, drop_weeks, mark_of, of_week
 from postclock.store.postgres.weeks import attached
@@ -91,7 +92,7 @@ def _reader(connection: asyncpg.Connection, week: int, cutoff: int) -> Callable[
 
 def _taker(connection: asyncpg.Connection, week: int, cutoff: int) -> Callable[[Sequence[int]], Awaitable[int]]:
     async def take(idents: Sequence[int]) -> int:
-        return _changed(await connection.execute(of_week("drop_bodies", week), list(idents), cutoff))
+        return changed(await connection.execute(of_week("drop_bodies", week), list(idents), cutoff))
 
     return take
 
@@ -118,7 +119,7 @@ async def _blobs(connection: asyncpg.Connection, cutoff: int, oldest: dict[int, 
     while found := await connection.fetch(SQL["blobs"], blobs_before(-1, cutoff, {}), *after, SLICE):
         for used_at, tenant, sha256 in found:
             if used_at < blobs_before(tenant, cutoff, oldest):
-                taken += _changed(await connection.execute(SQL["drop_blob"], tenant, sha256, used_at))
+                taken += changed(await connection.execute(SQL["drop_blob"], tenant, sha256, used_at))
         after = tuple(found[-1])
     return taken
 
@@ -149,7 +150,3 @@ async def _mark(connection: asyncpg.Connection, key: str) -> int:
 async def _set_mark(connection: asyncpg.Connection, key: str, old: int, new: int) -> None:
     if new != old:
         await connection.execute(SQL["set_mark"], key, str(new))
-
-
-def _changed(tag: str) -> int:
-    return int(tag.rpartition(" ")[2])

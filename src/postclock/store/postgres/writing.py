@@ -9,6 +9,7 @@ import asyncpg
 
 from postclock.core.lifecycle import State
 from postclock.store.postgres.changes import Changes
+from postclock.store.postgres.connection import changed
 from postclock.store.queries import load
 from postclock.store.steps.counting import COLUMNS, Tally
 
@@ -55,8 +56,7 @@ async def write(connection: asyncpg.Connection, changes: Changes, tally: Tally, 
     await _run(connection, [*_of_rows(changes), *_of_history(changes), *_of_sums(changes, tally, slot)])
     if changes.keys:
         values = [(*key, *values) for key, values in sorted(changes.keys.items())]
-        status = str(await connection.execute(SQL["insert_key"], *_columns(values)))
-        if int(status.rpartition(" ")[2]) < len(changes.keys):
+        if changed(await connection.execute(SQL["insert_key"], *_columns(values))) < len(changes.keys):
             raise KeyTaken
 
 
