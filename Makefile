@@ -33,7 +33,7 @@ suite: install
 	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: install
-	@for b in accept dispatch lateness claims fleet; do $(BIN)/python -m bench.$$b || exit 1; done
+	@for b in accept voices dispatch lateness claims fleet; do $(BIN)/python -m bench.$$b || exit 1; done
 
 clean:
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import uvloop
@@ -20,8 +21,11 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from bench.load import request, run
+from bench.receiver import receiver, subscribe
 from bench.service import DOMAIN, STORES, Kind, service
 
+LINK = '<p><a href="https://example.net/news?week=47&amp;from=mail">Read more</a></p>'
+TRACKED = ("open_tracking=true", "click_tracking=true")
 AHEAD = 8
 """Seconds until the mails are due: time enough to hand them all in."""
 
@@ -69,7 +73,10 @@ def body(first: int, due: int) -> bytes:
                 },
                 {
                     "type": "text/html",
-                    "value": "<p>Hello -name-,</p><p>this is what happened.</p>" + "<p>A line.</p>" * 12,
+                    "value": "<body><p>Hello -name-,</p><p>this is what happened.</p>"
+                    + LINK * 4
+                    + "<p>A line.</p>" * 8
+                    + "</body>",
                 },
             ],
             "send_at": due,
@@ -77,13 +84,23 @@ def body(first: int, due: int) -> bytes:
     ).encode()
 
 
-def dispatch(kind: Kind, count: int) -> float:
-    """Mails a second from one store, all due in one second; prints what it cost."""
+def dispatch(kind: Kind, count: int, *, told: bool = False, name: str = "") -> float:
+    """Mails a second from one store, all due in one second; prints what it cost.
+
+    ``told``: opens and clicks are tracked, and a webhook endpoint hears of every event.
+    """
     sink = subprocess.Popen([sys.executable, "-m", "bench.sink", str(count)], stdout=subprocess.PIPE, text=True)
     assert sink.stdout is not None
     port = int(sink.stdout.readline())
     try:
-        with service(kind, courier=f"relay://127.0.0.1:{port}", settle_after="0s") as (host, http, key, pid):
+        with ExitStack() as stack:
+            host, http, key, pid = stack.enter_context(
+                service(
+                    kind, tenant=TRACKED if told else (), courier=f"relay://127.0.0.1:{port}", settle_after="0s", webhook_allow="127.0.0.0/8",
+                )
+            )  # fmt: skip
+            if told:
+                subscribe(host, http, key, stack.enter_context(receiver()))
             due = int(time.time()) + AHEAD
 
             async def hand_in() -> None:
@@ -105,7 +122,7 @@ def dispatch(kind: Kind, count: int) -> float:
         sink.wait()
     rate = count / (finished - due)
     print(
-        f"{kind}: {count:,} mails due in one second, one tenant: {rate:,.0f}/s, the last {finished - due:.2f} s after its second; "
+        f"{kind}{name}: {count:,} mails due in one second, one tenant: {rate:,.0f}/s, the last {finished - due:.2f} s after its second; "
         f"CPU per mail: service {used[0] / count * 1e6:,.0f} us, sink {used[1] / count * 1e6:,.0f} us"
     )
     return rate

@@ -55,7 +55,7 @@ class _Client(asyncio.Protocol):
         length = int(head[at + 15 :].split(b"\r\n", 1)[0])
         if len(rest) < length:
             return
-        if not head.startswith(b"HTTP/1.1 202"):
+        if not head.startswith((b"HTTP/1.1 202", b"HTTP/1.1 201")):
             raise RuntimeError(self._buffer.decode())
         self._buffer = b""
         self._load.answers += 1
@@ -67,10 +67,10 @@ class _Client(asyncio.Protocol):
             self._done.set_exception(exc or ConnectionError("closed early"))
 
 
-def request(host: str, key: str, body: bytes) -> bytes:
-    """The bytes of one POST /v3/mail/send."""
+def request(host: str, key: str, body: bytes, path: str = "/v3/mail/send") -> bytes:
+    """The bytes of one POST."""
     head = (
-        f"POST /v3/mail/send HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

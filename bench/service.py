@@ -13,11 +13,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from postclock.assembly import build_services, secret_key
+from postclock.assembly import secret_key
 from postclock.core.account import ALL_SCOPES
 from postclock.runtime.clock import SystemClock
 from postclock.runtime.entropy import SystemEntropy
 from postclock.runtime.seal import Seal
+from postclock.services import build_services
 from postclock.settings import read_settings
 from postclock.stores import migrate_data, open_data
 from tests.support.postgres import Cluster
@@ -45,7 +46,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     return rest | ours | {f"POSTCLOCK_{k.upper()}": v for k, v in settings.items()}
 
 
-async def _set_up(folder: Path, given: dict[str, str]) -> str:
+async def _set_up(folder: Path, given: dict[str, str], tenant_settings: Sequence[str]) -> str:
     variables = {f"POSTCLOCK_{k.upper()}": v for k, v in given.items()}
     settings = read_settings(None, {"POSTCLOCK_DATA": str(folder)} | variables)
     migrate_data(settings)
@@ -56,7 +57,7 @@ async def _set_up(folder: Path, given: dict[str, str]) -> str:
             store, seal, SystemClock(), SystemEntropy(), has_room=lambda: None, on_point=lambda _: None
         )
         tenant = await services.tenants.create("default")
-        await services.tenants.set("default", ["rate_sends=1000000", "rate_requests=1000000"])
+        await services.tenants.set("default", ["rate_sends=1000000", "rate_requests=1000000", *tenant_settings])
         await services.domains.add(tenant.id, DOMAIN, trusted=True)
         made = await services.keys.make(
             tenant, name="bench", dialect="scaisend", environment="live", scopes=[str(s) for s in ALL_SCOPES]
@@ -67,21 +68,23 @@ async def _set_up(folder: Path, given: dict[str, str]) -> str:
 
 
 @contextmanager
-def service(kind: Kind = "sqlite", **settings: str) -> Iterator[tuple[str, int, str, int]]:
-    """(host, port, key, process id) of a service that runs while the block does."""
-    with fleet(kind, [()], **settings) as (key, [(host, port, pid)]):
+def service(
+    kind: Kind = "sqlite", *, tenant: Sequence[str] = (), **settings: str
+) -> Iterator[tuple[str, int, str, int]]:
+    """(host, port, key, process id) of a service that runs while the block does; ``tenant``: settings as of `tenants set`."""
+    with fleet(kind, [()], tenant=tenant, **settings) as (key, [(host, port, pid)]):
         yield host, port, key, pid
 
 
 @contextmanager
 def fleet(
-    kind: Kind, processes: Sequence[tuple[str, ...]], **settings: str
+    kind: Kind, processes: Sequence[tuple[str, ...]], *, tenant: Sequence[str] = (), **settings: str
 ) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
     """(key, (host, port, process id) of each) of services over one store, each with its arguments of ``serve``."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postclock-bench-")))
         store = stack.enter_context(database(kind))
-        key = asyncio.run(_set_up(folder / "data0", store))
+        key = asyncio.run(_set_up(folder / "data0", store, tenant))
         yield (
             key,
             [

@@ -8,95 +8,64 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from postclock.api.app import build_app
-from postclock.api.endpoint import Gate
-from postclock.api.endpoint import routes as endpoint_routes
-from postclock.api.intake import Intake
-from postclock.api.limits import Limits
-from postclock.api.operations import operation_routes
-from postclock.api.scaisend.api_keys import key_endpoints
-from postclock.api.scaisend.batches import batch_endpoints
-from postclock.api.scaisend.failures import failure_body
-from postclock.api.scaisend.mail_send import PATH as MAIL_SEND_PATH
-from postclock.api.scaisend.mail_send import MailSend
-from postclock.api.scaisend.mail_send_endpoint import MAIL_SEND
-from postclock.api.scaisend.messages import message_endpoints
-from postclock.api.scaisend.openapi import openapi_route
-from postclock.api.scaisend.scopes import scope_endpoints
-from postclock.api.scaisend.suppressions import bounce_endpoints
-from postclock.api.scaisend.templates import template_endpoints
+from postclock.api.scaisend.event_body import post as scaisend_post
+from postclock.api.sendara.event_body import post as sendara_post
 from postclock.console.caught import Timing
 from postclock.console.inbox import inbox_routes
 from postclock.core.clock import Clock
-from postclock.core.errors import Busy, Conflict
-from postclock.core.ids import SEQUENCE_BITS, IdSource
+from postclock.core.errors import Conflict
+from postclock.core.sealing import WEBHOOK
+from postclock.core.webhook import Secrets
 from postclock.courier.inbox import InboxCourier
 from postclock.courier.interface import Courier
 from postclock.courier.opening import open_session
+from postclock.courier.post import HttpPoster
+from postclock.courier.post_targets import networks
 from postclock.courier.relay import RelayAddress, RelayCourier
 from postclock.courier.resolver import Resolver
 from postclock.courier.return_path import ReturnPath
 from postclock.courier.timeouts import Timeouts
+from postclock.engine.notify import Telling
 from postclock.engine.points import nowhere
 from postclock.engine.settings import EngineSettings
 from postclock.engine.supervisor import Engine
+from postclock.mail.tracking import Tokens, Tracking
 from postclock.runtime.clock import SystemClock
 from postclock.runtime.disk import DiskWatch
 from postclock.runtime.entropy import Entropy, SystemEntropy
 from postclock.runtime.metrics import Metrics
 from postclock.runtime.seal import Seal
-from postclock.service.accounts import ApiKeys
-from postclock.service.batches import Batches
-from postclock.service.domains import Domains
-from postclock.service.messages import Messages
-from postclock.service.principal import Authenticator
 from postclock.service.secret_key import DKIM as DKIM
 from postclock.service.secret_key import KEY_FILE as KEY_FILE
 from postclock.service.secret_key import Rotation as Rotation
 from postclock.service.secret_key import check_key as check_key
+from postclock.service.secret_key import mail_key, rotate
 from postclock.service.secret_key import opening_key as key_with_store
-from postclock.service.secret_key import rotate
 from postclock.service.secret_key import secret_key as key_without_store
 from postclock.service.share import Share
-from postclock.service.submit import Submit
-from postclock.service.suppressions import Suppressions
-from postclock.service.templates import Templates
-from postclock.service.tenants import Tenants
+from postclock.service.tracking import Engagements
+from postclock.service.webhooks import opened
+from postclock.services import Services, build_services
 from postclock.settings import Settings
+from postclock.store.outbox import Subscription
 from postclock.store.records import SILENCE_MS, SILENT_SINCE
 from postclock.stores import CannotStart, Opened, is_shared, open_data
+from postclock.web import build_api
 
 DEFAULT_TENANT: Final = "default"
-COMMAND_SEQUENCE: Final = (1 << SEQUENCE_BITS) - 64
-"""Commands share a node: each begins its ids somewhere below this, with room for the few that it makes."""
+TRACKING: Final = "tracking"
+"""What the key of the pixel's and the links' tokens is for."""
 RESTORED: Final = "overdue after a restore"
 GREET_SECONDS: Final = 10.0
 """Patience with each step of a relay's greeting, for somebody who waits at a terminal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What callers may ask for."""
-
-    tenants: Tenants
-    keys: ApiKeys
-    domains: Domains
-    templates: Templates
-    suppressions: Suppressions
-    messages: Messages
-    batches: Batches
-    submit: Submit
-    authenticator: Authenticator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +81,7 @@ class House:
     engine: Engine
     share: Share
     courier: Courier
+    engagements: Engagements
     app: ASGIApp
 
 
@@ -172,45 +142,19 @@ def _relay(settings: Settings) -> RelayAddress:
         raise CannotStart(f"POSTCLOCK_COURIER: {error}") from error
 
 
-def build_services(
-    store: Opened,
-    seal: Seal,
-    clock: Clock,
-    entropy: Entropy,
-    *,
-    has_room: Callable[[], None],
-    on_point: Callable[[str], None],
-    dns: str = "",
-) -> Services:
-    """The services over a store."""
-    owner = store.ledger.owner
-    ids = IdSource(clock, owner.node, 0 if owner.epoch else int(entropy.jitter() * COMMAND_SEQUENCE))
-    authenticator = Authenticator(store.accounts, clock)
-    return Services(
-        tenants=Tenants(store.accounts, clock, authenticator.forget),
-        keys=ApiKeys(store.accounts, clock, ids, entropy, authenticator.forget),
-        domains=Domains(
-            store.domains,
-            clock,
-            ids,
-            seal=lambda plain: seal.seal(DKIM, plain),
-            unseal=lambda sealed: seal.open(DKIM, sealed),
-            look_up=Resolver(dns).txt,
-        ),
-        templates=Templates(store.templates, clock, ids, entropy),
-        suppressions=Suppressions(store.suppressions, clock),
-        messages=Messages(store.messages, clock),
-        batches=Batches(store.messages, clock, ids),
-        submit=Submit(
-            messages=store.messages,
-            ledger=store.ledger,
-            templates=store.templates,
-            clock=clock,
-            make_id=ids,
-            has_room=has_room,
-            on_point=on_point,
-        ),
-        authenticator=authenticator,
+def build_telling(settings: Settings, store: Opened, seal: Seal) -> Telling:
+    """How webhooks are told: each dialect its own way, signed with what the store has sealed."""
+
+    def secrets(webhook: Subscription, now: int) -> Secrets:
+        return opened(webhook, lambda sealed: seal.open(WEBHOOK, sealed), now)
+
+    return Telling(
+        outbox=store.outbox,
+        poster=HttpPoster(allowed=networks(settings.webhook_allow), dns=settings.dns),
+        voices={
+            "scaisend": lambda webhook, told, now: scaisend_post(webhook, told, secrets(webhook, now), now),
+            "sendara": lambda webhook, told, now: sendara_post(told[0], secrets(webhook, now), now),
+        },
     )
 
 
@@ -224,82 +168,6 @@ def build_inbox(courier: Courier, store: Opened) -> list[Route]:
         return None if found is None else Timing(due_at_ms=found[0], departed_at_ms=found[1])
 
     return inbox_routes(courier.box, lookup)
-
-
-def build_api(
-    services: Services,
-    store: Opened,
-    clock: Clock,
-    metrics: Metrics,
-    engine: Engine,
-    share: Callable[[], float],
-    console: Sequence[BaseRoute] = (),
-) -> ASGIApp:
-    """The ASGI app, with the routes of the console."""
-    limits, intake = Limits(clock, share), Intake()
-    gate = Gate(services.authenticator, limits, intake, failure_body)
-    endpoints = (
-        MAIL_SEND,
-        *batch_endpoints(services.batches),
-        *message_endpoints(services.messages),
-        *template_endpoints(services.templates),
-        *bounce_endpoints(services.suppressions),
-        *key_endpoints(services.keys),
-        *scope_endpoints(),
-    )
-
-    hot = MailSend(
-        authenticator=services.authenticator,
-        limits=limits,
-        intake=intake,
-        submit=services.submit,
-        clock=clock,
-        metrics=metrics,
-    )
-    return build_app(
-        [
-            *operation_routes(_readiness(store, engine), metrics.registry),
-            openapi_route(endpoints),
-            *endpoint_routes(endpoints, gate),
-            *console,
-        ],
-        {("POST", MAIL_SEND_PATH): hot},
-        failure_bodies={"/v3/": failure_body},
-    )
-
-
-def _readiness(store: Opened, engine: Engine) -> Callable[[], Awaitable[str | None]]:
-    async def ready() -> str | None:
-        if engine.failure is not None:
-            return f"the engine ended: {engine.failure}"
-        return None if await store.is_ready() else "the store does not answer"
-
-    return ready
-
-
-def build_operations(house: House) -> ASGIApp:
-    """What an engine without an API answers: /health, /ready and /metrics alone."""
-    store = house.store
-
-    return build_app(
-        operation_routes(_readiness(store, house.engine), house.metrics.registry),
-        {},
-        failure_bodies={"/v3/": failure_body},
-    )
-
-
-def build_waiting(reason: Callable[[], str], clock: Clock) -> ASGIApp:
-    """What a process answers while it waits for its store: /health, /ready with the reason, and 503 for everything else."""
-
-    async def not_ready() -> str | None:
-        return reason()
-
-    async def busy(_: Request) -> Response:
-        raise Busy(f"Not ready yet: {reason()}", retry_after=2)
-
-    routes = operation_routes(not_ready, Metrics().registry)
-    every = Route("/{path:path}", busy, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-    return build_app([*routes, every], {}, failure_bodies={"/v3/": failure_body})
 
 
 def build(
@@ -324,9 +192,21 @@ def build(
     metrics = Metrics()
     disk = DiskWatch(Path(settings.data), clock)
     services = build_services(
-        store, seal, clock, entropy, has_room=disk.may_accept, on_point=on_point, dns=settings.dns
+        store,
+        seal,
+        clock,
+        entropy,
+        has_room=disk.may_accept,
+        on_point=on_point,
+        dns=settings.dns,
+        hostname=settings.hostname,
+        return_domain=settings.return_domain,
+        webhook_allow=settings.webhook_allow,
+        public_url=settings.public_url,
     )
     share = Share(store.ledger.owner.id)
+    in_mails = Seal(mail_key(seal, store))
+    tokens = Tokens(in_mails.sub_key(TRACKING))
     engine = Engine(
         ledger=store.ledger,
         courier=courier,
@@ -344,13 +224,16 @@ def build(
             keep_events_ms=settings.keep_events,
         ),
         unseal=lambda sealed: seal.open(DKIM, sealed),
-        return_path=ReturnPath(seal.sub_key("return path")),
+        return_path=ReturnPath(in_mails.sub_key("return path")),
         metrics=metrics,
         on_point=on_point,
         may_depart=disk.may_depart,
         seen=share.seen,
+        tracking=Tracking(tokens, settings.public_url),
+        telling=build_telling(settings, store, seal),
     )
-    app = build_api(services, store, clock, metrics, engine, share, build_inbox(courier, store))
+    engagements = Engagements(store.messages, tokens, clock, metrics)
+    app = build_api(services, store, clock, metrics, engine, share, engagements, build_inbox(courier, store))
     return House(
         settings=settings,
         clock=clock,
@@ -361,6 +244,7 @@ def build(
         engine=engine,
         share=share,
         courier=courier,
+        engagements=engagements,
         app=app,
     )
 

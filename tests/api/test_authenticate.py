@@ -8,7 +8,7 @@ import pytest
 from postclock.core.account import ApiKey, Tenant
 from postclock.core.errors import Busy, Unauthorized
 from postclock.service.principal import MAX_REMEMBERED, Authenticator, hash_of
-from postclock.store.interface import Accounts
+from postclock.store.registers import Accounts
 from tests.support.slow_api import SlowApi, bearer
 
 

@@ -197,7 +197,7 @@ async def test_an_answer_that_has_begun_is_not_begun_again() -> None:
     async def receive() -> Message:
         return {"type": "http.request"}
 
-    app = build_app([], {("POST", "/v3/mail/send"): _hot}, failure_bodies={})
+    app = build_app([], {("POST", "/v3/mail/send"): _hot}, voices={})
     scope = {"type": "http", "method": "POST", "path": "/v3/mail/send", "headers": [(b"x-fall", b"after")]}
     await app(scope, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start"]

@@ -1,10 +1,14 @@
 """What counts as the same request under an idempotency key."""
 
+import hashlib
 import json
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from postclock.api.fingerprint import VERSION, fingerprint
+from postclock.api.fingerprint import NOT_PART, VERSION, fingerprint
 from postclock.core.errors import Invalid
 
 
@@ -68,3 +72,30 @@ def test_the_canonical_form_is_pinned() -> None:
     """Stored fingerprints outlive a release: a change here needs a new version byte."""
     body = json.dumps({"b": [1, 2.5, None], "a": "é"}).encode()
     assert fingerprint(body).hex() == "0184afbf1d4853005f9dd0c81cb1819b53ce86978340764c062160f6e8356665de"
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(_JSON, st.booleans())
+def test_the_quick_way_writes_the_same_text(value: Any, as_ascii: bool) -> None:
+    """Which of the two ways a body goes shows nowhere: not by its escapes, its white space, or its controls."""
+    body = json.dumps(value, ensure_ascii=as_ascii, indent=1).encode()
+    if isinstance(value, dict):
+        for field in NOT_PART:
+            value.pop(field, None)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+    assert fingerprint(body) == VERSION + hashlib.sha256(text).digest()
+
+
+@pytest.mark.parametrize("control", [*range(1, 32), 127])
+def test_controls_are_written_the_same(control: int) -> None:
+    """Each of them, with a number beside it and without."""
+    value = ["plain", chr(control)]
+    text = json.dumps(value, separators=(",", ":")).encode("ascii")
+    assert fingerprint(json.dumps(value).encode()) == VERSION + hashlib.sha256(text).digest()

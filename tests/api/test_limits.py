@@ -43,6 +43,8 @@ def taken(limits: Limits, who: Principal, ceiling: Ceiling) -> int:
         (Ceiling.message_lists, 100, 1),
         (Ceiling.new_keys, 10, 60),
         (Ceiling.new_webhooks, 10, 60),
+        (Ceiling.new_domains, 10, 60),
+        (Ceiling.confirmations, 10, 60),
     ],
 )
 def test_the_documented_ceilings_hold(ceiling: Ceiling, limit: int, seconds: float) -> None:

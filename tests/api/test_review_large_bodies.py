@@ -31,9 +31,9 @@ async def test_a_large_body_is_decoded_in_a_thread(api: SlowApi, monkeypatch: py
     """The loop that serves everybody decodes small bodies alone; the answers are the same."""
     where: list[int] = []
 
-    def noted(body: bytes, shape: type[T]) -> T:
+    def noted(body: bytes, shape: type[T], *, empty_list_is_absent: bool) -> T:
         where.append(threading.get_ident())
-        return decode(body, shape)
+        return decode(body, shape, empty_list_is_absent=empty_list_is_absent)
 
     monkeypatch.setattr(endpoint, "decode", noted)
     headers = await api.headers()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postclock.api.scaisend.literals import MAX_AHEAD_MS, MAX_NAME, MAX_SUBJECT, RESERVED_HEADERS
+from postclock.api.header_line import MAX_NAME, MAX_SUBJECT
+from postclock.api.scaisend.literals import MAX_AHEAD_MS, RESERVED_HEADERS
 from postclock.api.scaisend.translate_send import parse_send
 from postclock.core.errors import Invalid, TooLarge
 from tests.support.sends import NOW, SOON, file, good, outcome, parse, people, person, told
@@ -134,8 +135,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"mail_settings": {"bypass_unsubscribe_management": {"enable": True}}}, "mail_settings.bypass_unsubscribe_management"),
     ({"mail_settings": {"bcc": {"enable": True}}}, "mail_settings.bcc"),
     ({"mail_settings": {"spam_check": {"enable": True}}}, "mail_settings.spam_check"),
-    ({"tracking_settings": {"click_tracking": {"enable": True}}}, "tracking_settings.click_tracking"),
-    ({"tracking_settings": {"open_tracking": {"enable": True}}}, "tracking_settings.open_tracking"),
+    ({"tracking_settings": {"click_tracking": {"enable": "yes"}}}, "tracking_settings.click_tracking.enable"),
+    ({"tracking_settings": {"open_tracking": {"substitution_tag": "x" * 101}}}, "tracking_settings.open_tracking.substitution_tag"),
     ({"tracking_settings": {"subscription_tracking": {"enable": True}}}, "tracking_settings.subscription_tracking"),
     ({"tracking_settings": {"ganalytics": {"enable": True}}}, "tracking_settings.ganalytics"),
     ({"postclock": {"uncertain": "never"}}, "postclock.uncertain"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from postclock.api.scaisend.literals import MAX_AHEAD_MS
 from postclock.api.scaisend.translate_attachments import base64_bytes
+from postclock.api.scaisend.translate_tracking import tracking_as_sent
 from postclock.core.address import Mailbox
 from postclock.core.message import Attachment, Content, Footer, Personalization, Recipient
 from tests.support.sends import NOW, SOON, file, good, parse, people, person
@@ -221,3 +222,23 @@ def test_the_fast_and_the_careful_way_give_the_same(change: dict[str, Any]) -> N
 def test_a_footer_without_enable_is_none() -> None:
     """Only an enabled footer is appended."""
     assert parse(good(mail_settings={"footer": {"enable": False, "text": "x"}})).submission.footer is None
+
+
+def test_what_is_tracked_is_said_or_left_to_the_tenant() -> None:
+    """Each switch alone; what is left out, or null, the tenant decides at hand-off."""
+    said = parse(
+        good(
+            tracking_settings={
+                "click_tracking": {"enable": True, "enable_text": False},
+                "open_tracking": {"enable": False, "substitution_tag": "%open%"},
+            }
+        )
+    ).submission
+    assert (said.click_tracking, said.click_text, said.open_tracking, said.open_tag) == (True, False, False, "%open%")
+    assert tracking_as_sent(said) == {
+        "click_tracking": {"enable": True, "enable_text": False},
+        "open_tracking": {"enable": False, "substitution_tag": "%open%"},
+    }
+    silent = parse(good(tracking_settings={"click_tracking": {"enable": None}, "open_tracking": {}})).submission
+    assert silent == parse(good()).submission
+    assert tracking_as_sent(silent) == {}

@@ -12,6 +12,7 @@ SETTINGS = {
     "rate_requests": 1_000,
     "open_tracking": False,
     "click_tracking": False,
+    "click_text": False,
     "default_from": "",
 }
 

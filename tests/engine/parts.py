@@ -28,8 +28,9 @@ from postclock.engine.skew import SkewWatch
 from postclock.mail.dkim.key import generate_ed25519, load_key
 from postclock.runtime.metrics import Metrics
 from postclock.store.interface import Ledger
-from postclock.store.records import LIVE, Acceptance, Claimed, MessageDetail, NewMessage
+from postclock.store.records import LIVE, Acceptance, Claimed, NewMessage
 from postclock.store.sqlite.store import SqliteStore, open_store
+from postclock.store.views import MessageDetail
 from tests.engine.courier_double import Double
 from tests.support import mails
 from tests.support.clock import MovedClock

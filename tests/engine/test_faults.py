@@ -77,7 +77,7 @@ async def test_a_stale_context_that_cannot_be_read_again_is_given_back(shop: Ben
     async with shop.running():
         message = await shop.send(due_in=1_000)
         await becomes(lambda: is_so("prepared" in shop.points))
-        await shop.store.accounts.set_tenant(shop.tenant, settings=TenantSettings(uncertain="hold"))
+        await shop.store.accounts.change_settings(shop.tenant, lambda _: TenantSettings(uncertain="hold"))
         shop.ledger.trouble["context"] = [Busy("not now")]
 
         async def moved_on() -> bool:

@@ -165,7 +165,7 @@ async def test_a_tenants_new_settings_hold_for_what_was_prepared_before(shop: Be
     async with shop.running():
         message = await shop.send(due_in=1_000)
         await becomes(lambda: is_so("prepared" in shop.points))
-        await shop.store.accounts.set_tenant(shop.tenant, settings=TenantSettings(uncertain="hold"))
+        await shop.store.accounts.change_settings(shop.tenant, lambda _: TenantSettings(uncertain="hold"))
         shop.courier.answers.append(BROKEN)
         shop.later(1)
         await shop.is_in(message, State.uncertain)

@@ -13,7 +13,7 @@ from postclock.core.ids import IdSource
 from postclock.core.sending_domain import SendingDomain
 from postclock.courier.resolver import DnsUnavailable, Resolver
 from postclock.runtime.seal import Seal
-from postclock.service.domains import Domains, records
+from postclock.service.domains import MAX_NAME, Domains, records
 from postclock.store.sqlite.store import SqliteStore, open_store
 from tests.support.clock import MovedClock
 from tests.support.dns_server import SILENCE, DnsServer
@@ -194,6 +194,8 @@ async def test_what_is_no_domain_is_refused(tmp_path: Path) -> None:
     async with scene(tmp_path) as s:
         with pytest.raises(Invalid, match="'not a domain' is not a domain"):
             await s.domains.add(s.one.id, "not a domain")
+        with pytest.raises(Invalid, match="at most"):
+            await s.domains.add(s.one.id, NAME + "." * MAX_NAME)
         with pytest.raises(NotFound, match=f"Domain not found: {NAME}"):
             await s.domains.verify(None, NAME)
 

@@ -15,9 +15,10 @@ from postclock.core.errors import Busy, Forbidden, Invalid, KeyReused
 from postclock.core.lifecycle import State
 from postclock.core.message import Attachment, Mode, Personalization, Recipient, Submission
 from postclock.core.template import Template, TemplateVersion
-from postclock.service.submit import Handed, Submit
-from postclock.store.records import BULK_FROM, LIVE, TEST, Accepted, Claimed, MessageDetail
+from postclock.service.submit import Handed, Submit, Taken
+from postclock.store.records import BULK_FROM, LIVE, TEST, Claimed
 from postclock.store.sqlite.store import SqliteStore, open_store
+from postclock.store.views import MessageDetail
 from tests.support.clock import MovedClock
 
 DOMAIN: Final = "example.com"
@@ -62,10 +63,10 @@ class Desk:
         )  # fmt: skip
         return Principal(key=key, tenant=self.tenant)
 
-    async def send(self, call: Handed | None = None, who: Principal | None = None) -> Accepted:
+    async def send(self, call: Handed | None = None, who: Principal | None = None) -> Taken:
         return await self.submit.send(who or self.who(), call or handed())
 
-    async def detail(self, accepted: Accepted, n: int = 0, mode: int = LIVE) -> MessageDetail:
+    async def detail(self, accepted: Taken, n: int = 0, mode: int = LIVE) -> MessageDetail:
         return await self.store.messages.detail(self.tenant.id, mode, accepted.ids[n][1])
 
     async def claimed(self, ahead: int = 24 * HOUR) -> list[Claimed]:
@@ -312,3 +313,21 @@ async def test_addresses_are_stored_in_the_form_they_are_compared_in(desk: Desk)
     (claim,) = await desk.claimed()
     assert claim.recipients[0].address == "ada@example.net"
     assert b"Ada@Example.NET" in claim.personal
+
+
+async def test_the_key_it_was_sent_with_is_kept(desk: Desk) -> None:
+    """Its caps count at the hand-off, whichever dialect it came by."""
+    accepted = await desk.send()
+    assert _submission((await desk.detail(accepted)).row.submission).api_key == desk.who().key.id
+
+
+async def test_a_test_keys_mail_is_simulated_where_the_call_asks_for_it(desk: Desk) -> None:
+    """It waits for its run like any other, from whatever domain; else it is sandbox at once."""
+    call = Handed(
+        submission=Submission(from_=Mailbox("hello@elsewhere.com"), subject="s"), personalizations=(person(),),
+        dialect="sendara", simulate=True,
+    )  # fmt: skip
+    accepted = await desk.send(call, desk.who(mode="test"))
+    assert (await desk.detail(accepted, mode=TEST)).row.state is State.queued
+    with pytest.raises(Forbidden):
+        await desk.send(call)

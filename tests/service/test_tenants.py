@@ -21,6 +21,7 @@ def test_each_setting_can_be_set() -> None:
             " rate_requests = 7 ",
             "open_tracking=on",
             "click_tracking=TRUE",
+            "click_text=1",
             "default_from=hello@example.com",
         ],
     )
@@ -30,6 +31,7 @@ def test_each_setting_can_be_set() -> None:
         rate_requests=7,
         open_tracking=True,
         click_tracking=True,
+        click_text=True,
         default_from="hello@example.com",
     )
     assert with_assignments(settings, ["default_from=", "open_tracking=no"]).default_from == ""

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from postclock.core.lifecycle import RecipientState, State
 from postclock.core.message import UncertainPolicy
-from postclock.store.records import LIVE, MessageFilter
+from postclock.store.records import LIVE
+from postclock.store.views import MessageFilter
 from tests.store.fence_houses import OWNERS, Build, Party
 from tests.store.fence_moves import Move, Moves
 from tests.store.fence_promises import Look, check, states_of

@@ -11,16 +11,7 @@ from typing import Any, Final
 from postclock.core.errors import Busy, Invalid
 from postclock.core.lifecycle import CANCELLABLE, RecipientState, State, Step, allows
 from postclock.core.message import UncertainPolicy
-from postclock.store.records import (
-    LIVE,
-    POLICIES,
-    BatchCancelled,
-    CancelAnswer,
-    Claimed,
-    Departed,
-    Held,
-    Rescued,
-)
+from postclock.store.records import LIVE, POLICIES, BatchCancelled, CancelAnswer, Claimed, Departed, Held, Rescued
 from tests.store.fence_houses import Flight, House, Party
 from tests.store.fence_promises import TAKEN, Look, Promises, look, numbers, told_uncertain
 from tests.store.parts import RETRY_MS, SETTLE_MS, UNCERTAIN_MS, Shop

@@ -8,16 +8,8 @@ import msgspec
 from postclock.core.lifecycle import RecipientState, State
 from postclock.core.message import UncertainPolicy
 from postclock.store.interface import Store
-from postclock.store.records import (
-    LIVE,
-    Accepted,
-    BatchStatus,
-    Claimed,
-    Departed,
-    Held,
-    IdempotencyKey,
-    MessageDetail,
-)
+from postclock.store.records import LIVE, Accepted, BatchStatus, Claimed, Departed, Held, IdempotencyKey
+from postclock.store.views import MessageDetail
 from tests.support import mails
 from tests.support.clock import MovedClock
 

@@ -73,7 +73,9 @@ async def test_an_unknown_tenant_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound):
         await store.accounts.tenant_named("nobody")
     with pytest.raises(NotFound):
-        await store.accounts.set_tenant(99, suspended=True)
+        await store.accounts.set_tenant(99, suspended=True, now=NOW)
+    with pytest.raises(NotFound):
+        await store.accounts.change_settings(99, lambda settings: settings)
     with pytest.raises(NotFound):
         await store.accounts.add_key(key(99), HASH)
     assert await store.accounts.keys() == []
@@ -82,9 +84,9 @@ async def test_an_unknown_tenant_is_not_found(store: Store) -> None:
 async def test_settings_are_replaced_and_raise_the_revision(store: Store) -> None:
     """Mail prepared with the former ones is made again; the suspension stays."""
     before = await store.accounts.create_tenant("shop", NOW)
-    await store.accounts.set_tenant(before.id, suspended=True)
+    await store.accounts.set_tenant(before.id, suspended=True, now=NOW)
     wanted = TenantSettings(uncertain="hold", default_from="shop@example.com")
-    after = await store.accounts.set_tenant(before.id, settings=wanted)
+    after = await store.accounts.change_settings(before.id, lambda _: wanted)
     assert (after.settings, after.suspended) == (wanted, True)
     context = await store.ledger.context(before.id)
     assert (context.settings, context.suspended) == (wanted, True)
@@ -95,7 +97,7 @@ async def test_suspending_keeps_the_settings_and_raises_the_revision(store: Stor
     """Both ways."""
     tenant = await store.accounts.create_tenant("shop", NOW)
     wanted = TenantSettings(uncertain="hold")
-    tenant = await store.accounts.set_tenant(tenant.id, settings=wanted)
+    tenant = await store.accounts.change_settings(tenant.id, lambda _: wanted)
     off = await store.accounts.set_tenant(tenant.id, suspended=True, now=NOW)
     on = await store.accounts.set_tenant(tenant.id, suspended=False, now=NOW)
     assert (off.suspended, off.settings, on.suspended, on.settings) == (True, wanted, False, wanted)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from postclock.core.lifecycle import RecipientState, State
-from postclock.store.records import LIVE, TEST, MessageFilter, Page
+from postclock.store.records import LIVE, TEST
+from postclock.store.views import MessageFilter, Page
 from tests.store.conftest import Lives
 from tests.store.parts import ADA, AHEAD_MS, BOB, CYD, RETRY_MS, Shop
 from tests.support import mails

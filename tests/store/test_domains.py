@@ -184,7 +184,7 @@ async def test_everything_sealed_is_rewritten_at_once(store: Store) -> None:
     one, two = await tenants(store)
     await store.domains.add_domain(one, DOMAIN, [sealed(5)], NOW, trusted=True)
     await store.domains.add_domain(two, DOMAIN, [sealed(6)], NOW, trusted=False)
-    assert await store.domains.reseal(lambda old: b"new" + old, "check") == 2
+    assert await store.domains.reseal(lambda _, old: b"new" + old, {"key_check": "check"}) == 2
     for tenant in (one, two):
         found = await store.domains.domain(tenant, DOMAIN)
         assert [k.sealed for k in found.keys] == [b"new\x00\xff"]
@@ -192,13 +192,13 @@ async def test_everything_sealed_is_rewritten_at_once(store: Store) -> None:
 
     seen: list[bytes] = []
 
-    def fails(old: bytes) -> bytes:
+    def fails(_: str, old: bytes) -> bytes:
         seen.append(old)
         if len(seen) >= 2:
             raise ValueError("cannot be opened")
         return b"changed"
 
     with pytest.raises(ValueError, match="cannot be opened"):
-        await store.domains.reseal(fails, "other")
+        await store.domains.reseal(fails, {"key_check": "other"})
     assert [k.sealed for k in (await store.domains.domain(one, DOMAIN)).keys] == [b"new\x00\xff"]
     assert await store.meta("key_check") == "check"

@@ -20,11 +20,12 @@ from postclock.core.lifecycle import HELD, WAITING, RecipientState, State, fold
 from postclock.core.message import UncertainPolicy
 from postclock.core.suppression import Suppression
 from postclock.store.interface import Store
-from postclock.store.records import LIVE, POLICIES, BatchCancelled, Claimed, Departed, MessageFilter, Owner
+from postclock.store.records import LIVE, POLICIES, BatchCancelled, Claimed, Departed, Owner
 from postclock.store.sqlite.desk import WORDS
 from postclock.store.sqlite.store import open_store
 from postclock.store.steps.counting import COLUMNS, tenant_scope
 from postclock.store.tables.browse import _FROM_MESSAGES, _SHOWN
+from postclock.store.views import MessageFilter
 from tests.store.conftest import Lives
 from tests.store.parts import AHEAD_MS, RETRY_MS, SETTLE_MS, UNCERTAIN_MS, Shop
 from tests.support.clock import MovedClock

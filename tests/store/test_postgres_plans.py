@@ -9,11 +9,13 @@ import pytest
 
 from postclock.core.ids import week_of
 from postclock.store.postgres.connection import WRITING, History, connect
+from postclock.store.postgres.desk import numbered
 from postclock.store.postgres.loading import _SUMS as SUMS
 from postclock.store.postgres.loading import SQL
 from postclock.store.postgres.store import migrate_store
 from postclock.store.postgres.weeks import ensure_weeks
 from postclock.store.postgres.writing import _COUNT as COUNT
+from postclock.store.tables.ledger_reading import SQL as ENGINE
 from tests.support.clock import MovedClock
 from tests.support.postgres import Cluster
 
@@ -78,6 +80,14 @@ async def test_a_hot_statement_goes_by_an_index(writer: asyncpg.Connection, name
     plan = await explain(writer, STATEMENTS[name], mode)
     assert not re.search(r"Seq Scan on", plan), plan
     assert INDEX.get(name, "") in plan, plan
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_what_is_to_be_forgotten_is_found_among_all_that_was_sent(writer: asyncpg.Connection, mode: str) -> None:
+    """It is looked for twice a second."""
+    plan = await explain(writer, numbered(ENGINE["to_redact"]), mode)
+    assert not re.search(r"Seq Scan on", plan), plan
+    assert "redact = 2" not in plan, "the partial index has nothing else"
 
 
 async def test_no_index_of_the_queue_has_what_a_departure_changes(writer: asyncpg.Connection) -> None:

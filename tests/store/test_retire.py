@@ -14,9 +14,10 @@ from postclock.core.lifecycle import RecipientState, State
 from postclock.core.message import Content, Footer, Personalization, Submission
 from postclock.store import retention
 from postclock.store.postgres import retire as postgres_retire
-from postclock.store.records import LIVE, IdempotencyKey, MessageFilter
+from postclock.store.records import LIVE, IdempotencyKey
 from postclock.store.retention import Cutoffs, Read, Seen, StoredSubmission, Walked, emptied, walk, walk_submissions
 from postclock.store.sqlite import retire as sqlite_retire
+from postclock.store.views import MessageFilter
 from tests.store.conftest import Lives
 from tests.store.parts import ADA, BOB, CYD, Shop
 from tests.support import mails

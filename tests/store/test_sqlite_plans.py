@@ -7,16 +7,21 @@ from typing import Any, Final
 
 import pytest
 
-from postclock.core.lifecycle import State
-from postclock.store.records import LIVE, MessageFilter
+from postclock.core.lifecycle import Shown, State
+from postclock.store.records import LIVE
 from postclock.store.sqlite.desk import WORDS
 from postclock.store.sqlite.store import SqliteStore, open_store
 from postclock.store.sqlite.transaction import SQL
 from postclock.store.tables import browse
 from postclock.store.tables.batches import SQL as BATCH_READING
+from postclock.store.tables.ledger_reading import SQL as ENGINE
+from postclock.store.tables.outbox import SQL as OUTBOX
+from postclock.store.tables.suppressions import SQL as SUPPRESSION_READING
+from postclock.store.views import MessageFilter, StatusFilter
 from tests.support.clock import MovedClock
 
 QUEUED: Final = frozenset({State.queued, State.deferred})
+ANY: Final = frozenset(Shown)
 
 NUMBERED = re.compile(r"\?(\d+)")
 
@@ -101,6 +106,17 @@ def test_a_batch_is_read_and_swept_by_its_index(store: SqliteStore, name: str, w
     sound(plan(store, {**BATCH_READING, **SQL}[name]), wanted)
 
 
+def test_what_is_to_be_forgotten_is_found_among_all_that_was_sent(store: SqliteStore) -> None:
+    """It is looked for twice a second."""
+    lines = [
+        line for line in plan(store, ENGINE["to_redact"]) if "messages_redact" not in line
+    ]  # an index of nothing else
+    assert lines == [
+        "CORRELATED SCALAR SUBQUERY 1",
+        "SEARCH s USING INTEGER PRIMARY KEY (rowid=?)",
+    ], lines
+
+
 def test_the_batches_to_be_swept_are_all_that_the_sweep_looks_at(store: SqliteStore) -> None:
     """It walks an index that holds no others."""
     (line,) = plan(store, SQL["unswept"])
@@ -128,6 +144,33 @@ def test_a_list_walks_its_index_newest_first(
     sound(list_plan(store, wanted, after), index)
 
 
+@pytest.mark.parametrize(
+    ("status", "index"),
+    [
+        (None, "SEARCH m USING INDEX messages_tenant (tenant=? AND mode=? AND id<?)"),
+        (StatusFilter(states={State.queued: ANY}, waits=True), "SEARCH q USING INDEX queue_tenant (tenant=? AND mode=? AND id<?)"),
+        (StatusFilter(states={State.sent: ANY - {Shown.opened}}), "SEARCH q USING INDEX queue_tenant (tenant=? AND mode=? AND id<?)"),
+        (StatusFilter(states={State.bounced: ANY}), "SEARCH m USING INDEX messages_tenant (tenant=? AND mode=? AND id<?)"),
+    ],
+)  # fmt: skip
+def test_a_list_by_position_walks_its_index(store: SqliteStore, status: StatusFilter | None, index: str) -> None:
+    """What waits is found among what waits."""
+    seen: list[str] = []
+
+    def run(sql: str, _: Sequence[Any] = (), /) -> list[tuple[Any, ...]]:
+        seen.append(sql)
+        return []
+
+    browse.browse(run, WORDS, MessageFilter(tenant=1, mode=LIVE, status=status, search="x"), 7, 100)
+    sound(plan(store, seen[0]), index)
+
+
+def test_all_suppressions_together_are_read_by_the_index_of_each_list(store: SqliteStore) -> None:
+    """An address's other entries are looked up by the address."""
+    told = plan(store, SUPPRESSION_READING["newest"])
+    sound(told, "suppressions_newest (tenant=? AND mode=? AND list=? AND created_at<?)", "SEARCH o USING PRIMARY KEY")
+
+
 @pytest.mark.parametrize("states", [None, QUEUED])
 def test_a_list_by_recipient_starts_from_the_recipient(store: SqliteStore, states: frozenset[State] | None) -> None:
     """Not from all that the tenant ever sent, nor from all that waits."""
@@ -149,3 +192,25 @@ def list_plan(store: SqliteStore, wanted: MessageFilter, after: int | None) -> l
 
     browse.page(run, WORDS, wanted, 100, after, 0)
     return plan(store, seen[0])
+
+
+STATE: Final = "webhook_deliveries_state ((webhook,state)>(?,?) AND (webhook,state)<(?,?))"
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("waiting", (STATE, "webhook_deliveries_again (webhook=? AND message=?)")),
+        ("count_waiting", (STATE,)),
+        ("deliveries", (STATE,)),
+        ("replay", ("webhook_deliveries_state (webhook=? AND state>? AND state<?)",)),
+        ("remove_deliveries", ("webhook_deliveries_state (webhook=?)",)),
+        ("page", ("webhooks_tenant (tenant=? AND mode=? AND dialect=?)",)),
+    ],
+)  # fmt: skip
+def test_what_is_told_is_found_among_all_that_was(store: SqliteStore, name: str, wanted: Sequence[str]) -> None:
+    """What waits for an endpoint lies together, however much was delivered before."""
+    told = "\n".join(plan(store, OUTBOX[name]))
+    assert "SCAN webhook_deliveries" not in told, told
+    for each in wanted:
+        assert each in told

@@ -55,6 +55,10 @@ class DnsServer:
         """Publish addresses."""
         self._put(name, "A", ttl, list(addresses))
 
+    def aaaa(self, name: str, *addresses: str, ttl: int = 300) -> None:
+        """Publish IPv6 addresses."""
+        self._put(name, "AAAA", ttl, list(addresses))
+
     def cname(self, name: str, target: str, ttl: int = 300) -> None:
         """Publish an alias."""
         self._put(name, "CNAME", ttl, [f"{target}."])

@@ -17,9 +17,9 @@ from typing import Any, Final, Self
 
 import asyncpg
 
-from postclock.assembly import build_services
 from postclock.runtime.entropy import SystemEntropy
 from postclock.runtime.seal import Seal
+from postclock.services import build_services
 from postclock.stores import Opened
 from tests.support.process import DOMAIN, Service
 from tests.support.sink import Sink

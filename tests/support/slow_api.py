@@ -16,11 +16,12 @@ from postclock.api.intake import Intake
 from postclock.api.limits import Limits
 from postclock.api.operations import operation_routes
 from postclock.api.scaisend.api_keys import key_endpoints
-from postclock.api.scaisend.failures import failure_body
+from postclock.api.scaisend.failures import VOICE
 from postclock.api.scaisend.openapi import openapi_route
 from postclock.api.scaisend.scopes import scope_endpoints
 from postclock.api.scaisend.suppressions import bounce_endpoints
 from postclock.api.scaisend.templates import template_endpoints
+from postclock.api.sendara.failures import VOICE as SENDARA_VOICE
 from postclock.core.account import ALL_SCOPES, Tenant
 from postclock.core.ids import IdSource
 from postclock.core.message import Mode
@@ -89,8 +90,9 @@ async def slow_api(
     more: Sequence[Endpoint] = (),
     hot: dict[tuple[str, str], ASGIApp] | None = None,
     share: Callable[[], float] = lambda: 1.0,
+    built: Callable[[SqliteStore, MovedClock], Sequence[Endpoint]] = lambda store, clock: (),
 ) -> AsyncIterator[SlowApi]:
-    """The API over a store in ``folder``, with a tenant named default."""
+    """The API over a store in ``folder``, with a tenant named default; ``built`` makes further endpoints over the same store."""
     clock = MovedClock()
     store = open_store(folder, clock)
     ids, entropy = IdSource(clock, store.ledger.owner.node), SystemEntropy()
@@ -108,14 +110,18 @@ async def slow_api(
         *key_endpoints(keys),
         *scope_endpoints(),
         *more,
+        *built(store, clock),
     ]
-    gate = Gate(authenticator, Limits(clock, share), Intake(), failure_body)
+    limits, intake = Limits(clock, share), Intake()
     all_routes: list[BaseRoute] = [
-        *routes(endpoints, gate),
-        openapi_route(endpoints),
+        *routes([e for e in endpoints if e.path.startswith("/v3/")], Gate(authenticator, limits, intake, VOICE)),
+        *routes(
+            [e for e in endpoints if e.path.startswith("/v1/")], Gate(authenticator, limits, intake, SENDARA_VOICE)
+        ),
+        openapi_route([e for e in endpoints if e.path.startswith("/v3/")]),
         *operation_routes(is_ready, CollectorRegistry()),
     ]
-    app = build_app(all_routes, hot or {}, failure_bodies={"/v3/": failure_body})
+    app = build_app(all_routes, hot or {}, voices={"/v3/": VOICE, "/v1/": SENDARA_VOICE})
     try:
         tenant = await tenants.create("default")
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://postclock") as client:

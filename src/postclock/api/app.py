@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from postclock.api.failures import FailureBody, failure_of, plain_body
+from postclock.api.failures import PLAIN, Voice, failure_of
+from postclock.api.request_id import HEADER, REQUEST_ID, fresh_request_id
 from postclock.core.errors import PostclockError
 from postclock.runtime.log import get_logger
 
@@ -27,24 +28,28 @@ def build_app(
     routes: Sequence[BaseRoute],
     hot: Mapping[tuple[str, str], ASGIApp],
     *,
-    failure_bodies: Mapping[str, FailureBody],
+    voices: Mapping[str, Voice],
     lifespan: Lifespan | None = None,
 ) -> ASGIApp:
-    """The app. ``hot`` is keyed by (method, exact path); ``failure_bodies`` by the prefix of the paths that a dialect owns.
+    """The app. ``hot`` is keyed by (method, exact path); ``voices`` by the prefix of the paths that a dialect owns.
 
     A hot app gets the plain ASGI triple and answers its own failures; what escapes it is logged and answered as 500.
     """
 
-    def body_of(path: str) -> FailureBody:
-        return next((body for prefix, body in failure_bodies.items() if path.startswith(prefix)), plain_body)
+    def voice_of(path: str) -> Voice:
+        return next((voice for prefix, voice in voices.items() if path.startswith(prefix)), PLAIN)
 
     async def fail(request: Request, error: Exception) -> Response:
         failure = failure_of(error)
         if failure.status == 405 and request.method == "OPTIONS":
             return Response(status_code=204, headers=dict(failure.headers))
         path = request.url.path
+        voice = voice_of(path)
         return Response(
-            body_of(path)(path, failure), failure.status, dict(failure.headers), media_type="application/json"
+            voice.failure_body(path, failure),
+            voice.status_of(failure),
+            dict(failure.headers),
+            media_type="application/json",
         )
 
     inner = Starlette(
@@ -81,27 +86,22 @@ class _App:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        app = self._hot.get((scope["method"], scope["path"]))
-        if app is not None:
-            await self._serve_hot(app, scope, receive, send)
-            return
-        try:
-            await self._inner(scope, receive, send)
-        except Exception:  # noqa: BLE001  (the router has answered it: here it is only told to people)
-            _log.exception("a request failed unexpectedly", method=scope["method"], path=scope["path"])
-
-    async def _serve_hot(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = scope[REQUEST_ID] = fresh_request_id()
         started = False
 
-        async def noted(message: Message) -> None:
+        async def marked(message: Message) -> None:
             nonlocal started
-            started = True
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
             await send(message)
 
         try:
-            await app(scope, receive, noted)
+            await self._hot.get((scope["method"], scope["path"]), self._inner)(scope, receive, marked)
         except Exception as error:  # noqa: BLE001  (the last line: the caller learns only that it happened)
-            _log.exception("a request failed unexpectedly", method=scope["method"], path=scope["path"])
-            if not started:
+            _log.exception(
+                "a request failed unexpectedly", method=scope["method"], path=scope["path"], request=request_id
+            )
+            if not started:  # the hot ones; the router answers and then tells
                 response = await self._fail(Request(scope), error)
-                await response(scope, receive, send)
+                await response(scope, receive, marked)

@@ -17,10 +17,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from postclock.api.failures import FailureBody, Headers, failure_of, limit_headers
+from postclock.api.failures import Headers, Voice, failure_of
 from postclock.api.intake import Intake
 from postclock.api.limits import Ceiling, Limits
 from postclock.api.query import Query
+from postclock.api.request_id import REQUEST_ID
 from postclock.api.shape import THREAD_FROM, decode
 from postclock.core.account import Principal, Scope
 from postclock.core.errors import PostclockError, Unauthorized
@@ -48,14 +49,18 @@ class Parameter:
 class Call:
     """One call that was let in: who asks, and what for."""
 
-    __slots__ = ("_body", "_decoded", "_request", "principal", "query")
+    __slots__ = ("_body", "_decoded", "_empty_list_is_absent", "_nothing", "_request", "principal", "query")
 
-    def __init__(self, principal: Principal, request: Request, body: bytes) -> None:
+    def __init__(
+        self, principal: Principal, request: Request, body: bytes, *, empty_list_is_absent: bool = False
+    ) -> None:
         self.principal = principal
         self.query = Query(request.query_params)
         self._request = request
         self._body = body
-        self._decoded: Any = None
+        self._empty_list_is_absent = empty_list_is_absent
+        self._nothing = (b"", b"[]") if empty_list_is_absent else (b"",)
+        self._decoded: tuple[Any, Any] | None = None
 
     def path(self, name: str) -> str:
         """A part of the path, decoded."""
@@ -71,22 +76,29 @@ class Call:
         return self._body
 
     def body(self, shape: type[T]) -> T:
-        """The body as ``shape``; a missing one counts as ``{}`` where nothing is required. Raises Invalid with every bad field."""
-        if isinstance(self._decoded, shape):
-            return self._decoded
-        if not is_required(shape) and not self._body.strip():
+        """The body as ``shape``; a missing one counts as ``{}`` where nothing is required, and so does ``[]`` where the voice says so.
+
+        Raises Invalid with every bad field.
+        """
+        if self._decoded is not None and self._decoded[0] == shape:
+            ahead: T = self._decoded[1]
+            return ahead
+        if not is_required(shape) and self._body.strip() in self._nothing:
             return decode(b"{}", shape)
-        return decode(self._body, shape)
+        return self._decode(shape)
 
     async def decode_ahead(self, shape: type[Any]) -> None:
         """Decode a large body in a thread, for ``body`` to find. Raises Invalid as it does."""
         if len(self._body) >= THREAD_FROM:
-            self._decoded = await asyncio.to_thread(decode, self._body, shape)
+            self._decoded = shape, await asyncio.to_thread(self._decode, shape)
+
+    def _decode(self, shape: type[T]) -> T:
+        return decode(self._body, shape, empty_list_is_absent=self._empty_list_is_absent)
 
 
 def is_required(shape: Any) -> bool:
-    """Whether a body of this struct must be there: it has a field that must."""
-    return any(field.required for field in msgspec.structs.fields(shape))
+    """Whether a body of this shape must be there: a struct with a field that must, or a list."""
+    return not isinstance(shape, type) or any(field.required for field in msgspec.structs.fields(shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +136,11 @@ class Endpoint:
 class Gate:
     """What a call passes before it is answered, and what is made of it after. One for all endpoints of a process."""
 
-    def __init__(
-        self, authenticator: Authenticator, limits: Limits, intake: Intake, write_failure: FailureBody
-    ) -> None:
+    def __init__(self, authenticator: Authenticator, limits: Limits, intake: Intake, voice: Voice) -> None:
         self._authenticator = authenticator
         self._limits = limits
         self._intake = intake
-        self._write_failure = write_failure
+        self._voice = voice
 
     async def serve(self, endpoint: Endpoint, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one request; never raises for what a caller can cause."""
@@ -138,13 +148,13 @@ class Gate:
         try:
             request = Request(scope, receive)
             principal = await self._authenticator.authenticate(_credential(request))
+            headers = self._limits.look(principal, endpoint.ceiling).headers()
             if endpoint.scopes:
                 principal.needs(*endpoint.scopes)
-            left = self._limits.take(principal, endpoint.ceiling)
-            headers = limit_headers(left.limit, left.remaining, left.reset_at)
+            headers = self._limits.take(principal, endpoint.ceiling).headers()
             assert endpoint.answer is not None
             async with self._intake.body(scope, receive) as body:
-                call = Call(principal, request, body)
+                call = Call(principal, request, body, empty_list_is_absent=self._voice.empty_list_is_absent)
                 if endpoint.takes is not None:
                     await call.decode_ahead(endpoint.takes)
                 reply = await endpoint.answer(call)
@@ -154,14 +164,21 @@ class Gate:
         except PostclockError as error:
             response = self._failed(str(scope["path"]), error, headers)
         except Exception as error:  # noqa: BLE001  (the last line: whatever it was, the caller learns only that it happened)
-            _log.exception("a call failed unexpectedly", method=endpoint.method, path=endpoint.path)
+            _log.exception(
+                "a call failed unexpectedly",
+                method=endpoint.method,
+                path=endpoint.path,
+                request=scope.get(REQUEST_ID),
+            )
             response = self._failed(str(scope["path"]), error, headers)
         await response(scope, receive, send)
 
     def _failed(self, path: str, error: Exception, headers: Headers) -> Response:
         failure = failure_of(error)
         told = {name for name, _ in failure.headers}
-        response = Response(self._write_failure(path, failure), failure.status, media_type="application/json")
+        response = Response(
+            self._voice.failure_body(path, failure), self._voice.status_of(failure), media_type="application/json"
+        )
         _add(response, (*failure.headers, *(pair for pair in headers if pair[0] not in told)))
         return response
 

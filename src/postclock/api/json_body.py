@@ -113,6 +113,17 @@ def too_deep() -> str:
     return f"Objects and arrays nest deeper than {MAX_DEPTH} levels here."
 
 
+def nests_too_deep(value: Any, depth: int) -> bool:
+    """Whether a decoded object or array at ``depth`` goes beyond ``MAX_DEPTH``: ``unusual`` can be fooled by brackets in strings."""
+    if depth > MAX_DEPTH:
+        return True
+    for item in value.values() if type(value) is dict else value:
+        kind = type(item)
+        if (kind is dict or kind is list) and nests_too_deep(item, depth + 1):
+            return True
+    return False
+
+
 def _text(body: bytes) -> str:
     try:
         return body.decode()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from postclock.api.failures import Headers, limit_headers
 from postclock.core.account import Principal
 from postclock.core.clock import Clock
 from postclock.core.errors import Limited
@@ -31,6 +32,10 @@ class Ceiling(Enum):
     """API keys made: a minute and tenant."""
     new_webhooks = "new_webhooks"
     """Webhook endpoints made: a minute and tenant."""
+    new_domains = "new_domains"
+    """Sending domains added: a minute and tenant. Each costs half a second of a processor, for its keys."""
+    confirmations = "confirmations"
+    """Test recipients named or mailed again: a minute and tenant. The mail is free and goes to people who did not ask for it."""
 
 
 LISTS_A_SECOND: Final = 100
@@ -44,6 +49,10 @@ class Allowance:
     limit: int
     remaining: int
     reset_at: int
+
+    def headers(self) -> Headers:
+        """The three headers that tell of it."""
+        return limit_headers(self.limit, self.remaining, self.reset_at)
 
 
 class _Window:
@@ -74,6 +83,15 @@ class Limits:
         window.count += 1
         return Allowance(limit, limit - window.count, reset_at)
 
+    def look(self, who: Principal, ceiling: Ceiling) -> Allowance:
+        """What is left, without counting: for answers that come before a request is counted."""
+        subject, whole, length = _rule(who, ceiling)
+        limit = max(1, math.floor(whole * self._share()))
+        now = self._clock.monotonic()
+        window = self._windows.get((ceiling, subject))
+        count, ends = (0, now + length) if window is None or now >= window.ends else (window.count, window.ends)
+        return Allowance(limit, max(0, limit - count), math.ceil(self._clock.now_ms() / 1000 + ends - now))
+
     def __len__(self) -> int:
         return len(self._windows)
 
@@ -99,5 +117,5 @@ def _rule(who: Principal, ceiling: Ceiling) -> tuple[int, int, float]:
             return who.key.id, settings.rate_requests, 1.0
         case Ceiling.message_lists:
             return who.key.id, min(LISTS_A_SECOND, settings.rate_requests), 1.0
-        case Ceiling.new_keys | Ceiling.new_webhooks:
+        case Ceiling.new_keys | Ceiling.new_webhooks | Ceiling.new_domains | Ceiling.confirmations:
             return who.tenant.id, MADE_A_MINUTE, 60.0

@@ -9,13 +9,14 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from postclock.assembly import DEFAULT_TENANT, Services, build_services, check_key, ensure_default, opening_key
+from postclock.assembly import DEFAULT_TENANT, check_key, ensure_default, opening_key
 from postclock.core.account import Tenant
 from postclock.core.clock import Clock
 from postclock.core.errors import NotFound, PostclockError
 from postclock.runtime.entropy import SystemEntropy
 from postclock.runtime.log import start_logging
 from postclock.runtime.seal import Seal
+from postclock.services import Services, build_services
 from postclock.settings import BadSetting, Settings, read_settings
 from postclock.store.interface import Store
 from postclock.stores import open_data
@@ -87,6 +88,8 @@ async def _at_desk(settings: Settings, work: Callable[[Desk], Coroutine[Any, Any
             has_room=lambda: None,
             on_point=lambda _: None,
             dns=settings.dns,
+            hostname=settings.hostname,
+            return_domain=settings.return_domain,
         )
         await ensure_default(services)
         return await work(Desk(settings=settings, store=store, services=services, clock=clock))

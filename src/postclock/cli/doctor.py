@@ -18,7 +18,7 @@ from postclock.runtime.disk import ACCEPT_BELOW, DEPART_BELOW, DiskWatch
 from postclock.runtime.seal import Seal
 from postclock.settings import Settings
 from postclock.store.inspection import Inspection
-from postclock.store.records import Overview
+from postclock.store.views import Overview
 from postclock.stores import CannotStart, inspect_data, is_shared, open_data
 
 BUILT_MS = 1_793_000_000_000

@@ -73,7 +73,7 @@ def verify(domain: Domain, tenant: OfAnyTenant = None, config: Config = None, as
         return found, _shape(found.domain, desk.settings)
 
     found, shape = at_desk(config, work)
-    say(shape, _lines(shape)[0], *(f"  {problem}" for problem in found.problems), as_json=as_json)
+    say(shape, _lines(shape)[0], *(f"  {line}" for line in (*found.problems, *found.advice)), as_json=as_json)
 
 
 @app.command("records")

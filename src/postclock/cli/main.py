@@ -2,7 +2,7 @@
 
 import typer
 
-from postclock.cli import domains, keys, queue, secrets, tenants
+from postclock.cli import domains, keys, plans, queue, secrets, tenants
 from postclock.cli.backup import backup
 from postclock.cli.doctor import doctor
 from postclock.cli.migrate import migrate
@@ -28,6 +28,7 @@ app.command("serve")(serve)
 app.command("migrate")(migrate)
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
+app.add_typer(plans.app, name="plans")
 app.add_typer(domains.app, name="domains")
 app.add_typer(queue.app, name="queue")
 app.command("backup")(backup)

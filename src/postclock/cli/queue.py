@@ -9,7 +9,7 @@ from postclock.cli.command import AsJson, Config, Desk, OfAnyTenant, at_desk
 from postclock.cli.output import columns, moment, say
 from postclock.core.errors import NotFound
 from postclock.core.ids import parse_message_id, public_message_id
-from postclock.store.records import Overview, ParkedRow
+from postclock.store.views import Overview, ParkedRow
 
 app = typer.Typer(help="What waits; parked mail let go or failed.")
 

@@ -12,7 +12,7 @@ import msgspec
 import typer
 import uvloop
 
-from postclock.assembly import House, build, build_operations, check_key, ensure_default, park_after_restore
+from postclock.assembly import House, build, check_key, ensure_default, park_after_restore
 from postclock.cli.command import AsJson, Config, settings_of, told
 from postclock.cli.demo import prepare_demo
 from postclock.cli.output import say
@@ -25,6 +25,7 @@ from postclock.runtime.log import get_logger
 from postclock.runtime.shifted_clock import ShiftedClock
 from postclock.settings import Settings, url_of
 from postclock.stores import CannotStart, is_shared
+from postclock.web import build_operations
 
 _log = get_logger("serve")
 
@@ -141,7 +142,9 @@ async def _run(
     demo: bool,
     as_json: bool,
 ) -> None:
-    server = quiet_server(build_operations(house) if only is Part.engine else house.app)
+    server = quiet_server(
+        build_operations(house.store, house.engine, house.metrics) if only is Part.engine else house.app
+    )
     loop = asyncio.get_running_loop()
     lost = asyncio.Event()
 
@@ -158,7 +161,7 @@ async def _run(
     listener.listen(BACKLOG)  # whoever reads "listens on" may connect at once
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve(sockets=[listener]))
-        beside = [group.create_task(_flush(house))]
+        beside = [group.create_task(_flush(house)), group.create_task(house.engagements.run())]
         if only is Part.api:  # else the engine's
             heartbeat = Heartbeat(house.store.ledger, house.clock, lost=end_lost, seen=house.share.seen)
             beside.append(group.create_task(heartbeat.run()))
@@ -170,6 +173,7 @@ async def _run(
         await asyncio.wait((serving,))  # requests under way are this life's
         for task in beside:
             task.cancel()
+    await house.engagements.flush()
     await house.services.authenticator.flush_used()
     failure = house.engine.failure
     if failure is not None and not isinstance(failure, LostLife):

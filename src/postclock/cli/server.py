@@ -13,12 +13,12 @@ from typing import Self, TypeVar
 import uvicorn
 from starlette.types import ASGIApp
 
-from postclock.assembly import build_waiting
 from postclock.cli.connection import BoundedConnection
 from postclock.cli.output import say
 from postclock.runtime.clock import SystemClock
 from postclock.runtime.log import get_logger
 from postclock.stores import CANNOT_YET
+from postclock.web import build_waiting
 
 T = TypeVar("T")
 

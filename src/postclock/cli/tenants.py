@@ -8,13 +8,14 @@ import typer
 from postclock.cli.command import AsJson, Config, Desk, at_desk
 from postclock.cli.output import columns, say
 from postclock.core.account import Tenant
+from postclock.service.tenants import ASSIGNED
 
 app = typer.Typer(help="Tenants: create, list, suspend, resume, set.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 
 
 def _shape(tenant: Tenant) -> dict[str, Any]:
-    settings = {name: getattr(tenant.settings, name) for name in tenant.settings.__struct_fields__}
+    settings = {name: getattr(tenant.settings, name) for name in ASSIGNED}
     return {
         "name": tenant.name,
         "status": "suspended" if tenant.suspended else "active",
@@ -74,7 +75,7 @@ def set_(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change settings: uncertain, rate_sends, rate_requests, open_tracking, click_tracking, default_from."""
+    """Change settings: uncertain, rate_sends, rate_requests, open_tracking, click_tracking, click_text, default_from."""
 
     async def work(desk: Desk) -> Tenant:
         await desk.tenant(name)

@@ -7,6 +7,7 @@ import msgspec
 
 from postclock.core.errors import Forbidden
 from postclock.core.message import Mode, UncertainPolicy
+from postclock.core.plan import Spending
 
 Dialect = Literal["scaisend", "sendara"]
 
@@ -67,8 +68,14 @@ class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     rate_requests: int = 1_000
     """Other requests a second and credential."""
     open_tracking: bool = False
+    """Whether HTML gets a pixel; a send's own word wins, here and in the next two."""
     click_tracking: bool = False
+    """Whether links in HTML lead by way of us."""
+    click_text: bool = False
+    """Whether links in plain text do as well, where those in HTML do."""
     default_from: str = ""
+    spending: Spending = Spending()
+    """Plan and caps, which have commands and calls of their own."""
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,6 +36,10 @@ class Forbidden(PostclockError):
         super().__init__(message)
 
 
+class FromNotVerified(Forbidden):
+    """The tenant may not send from this address: its domain is not verified, or none was given."""
+
+
 class NotFound(PostclockError):
     """Not there, or another tenant's: the two look alike on purpose."""
 
@@ -46,6 +50,38 @@ class Conflict(PostclockError):
 
 class KeyReused(Conflict):
     """An idempotency key came back with another body."""
+
+
+class RecipientSuppressed(Conflict):
+    """The recipient is on one of the tenant's suppression lists."""
+
+
+class Unprocessable(PostclockError):
+    """The request is well formed, but cannot be done; ``field`` names what stands against it."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+class InvalidRecipient(Unprocessable):
+    """A test send to an address that is no verified test recipient."""
+
+
+class RecipientUndeliverable(Unprocessable):
+    """The caller asked for a look at the recipient, and its domain cannot receive mail."""
+
+
+class MissingVariable(Unprocessable):
+    """A template asks for a variable that was not given and has no default."""
+
+
+class SpendCapExceeded(PostclockError):
+    """What the plan includes, or the hard cap of the tenant or the key, is used up for this month."""
+
+
+class ValidationNotConfigured(PostclockError):
+    """A look at an address was asked for, and there is no DNS resolver to ask."""
 
 
 class TooLarge(PostclockError):

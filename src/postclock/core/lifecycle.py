@@ -33,6 +33,16 @@ class State(IntEnum):
     sandbox = 10
 
 
+class Shown(IntEnum):
+    """What a message's newest event says beyond its state; the number is what is stored. /v1 shows it as the status."""
+
+    nothing = 0
+    delivered = 1  # a test message's simulated outcome, as the next one
+    bounced = 2
+    opened = 3
+    complained = 4
+
+
 class RecipientState(IntEnum):
     """The states of one recipient; the number is what is stored."""
 
@@ -206,6 +216,15 @@ FOLD: Final[tuple[tuple[RecipientState, State], ...]] = (
     (RecipientState.simulated, State.sandbox),
     (RecipientState.stopped, State.cancelled),
 )
+
+SHOWN_IN: Final[dict[Shown, frozenset[State]]] = {
+    Shown.nothing: frozenset(State),
+    Shown.delivered: _s(SANDBOX),
+    Shown.bounced: _s(SANDBOX),
+    Shown.opened: _s(SENT, DELIVERED),
+    Shown.complained: _s(SENT, DELIVERED, SANDBOX),
+}
+"""In which states a message's ``shown`` is looked at; in others the state alone speaks."""
 
 WHILE_ALONE: Final[dict[State, RecipientState]] = {
     State.queued: RecipientState.pending,

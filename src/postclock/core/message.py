@@ -13,6 +13,7 @@ from postclock.core.address import Mailbox
 RecipientKind = Literal["to", "cc", "bcc"]
 UncertainPolicy = Literal["resend", "hold", "assume_sent"]
 Mode = Literal["live", "test"]
+MessageType = Literal["transactional", "marketing"]
 
 
 class Content(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -60,6 +61,35 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     uncertain: UncertainPolicy | None = None
     """This send's own policy; None takes the tenant's."""
     bypass: tuple[str, ...] = ()
+    api_key: int = 0
+    """The id of the key it was sent with: its caps count at hand-off."""
+    message_type: MessageType = "transactional"
+    """Usage is counted by it; marketing stands behind single sends."""
+    open_tracking: bool | None = None
+    """Whether opens are told of; None takes the tenant's setting at hand-off."""
+    open_tag: str = ""
+    """What in the HTML is replaced by the pixel; empty: it goes before ``</body>``."""
+    click_tracking: bool | None = None
+    """Whether links in the HTML lead by way of us; None takes the tenant's setting at hand-off."""
+    click_text: bool | None = None
+    """Whether links in the plain text do as well; None takes the tenant's setting."""
+    idempotency_key: str = ""
+    """The key under which a /v1 call can be looked up, also one that we made; empty on /v3."""
+    metadata: dict[str, Any] = {}
+    """What a /v1 call wants to have kept with its message: a JSON object, given back as it came."""
+    test_send: bool = False
+    """Meant for a verified test recipient."""
+    redact: bool = False
+    """What it was made from is forgotten as soon as the mail is sent."""
+    free: bool = False
+    """Our own mail in the tenant's name, such as a confirmation that somebody wants test mail: it costs nothing."""
+
+
+def redacted(submission: Submission) -> Submission:
+    """What stays of a submission whose sender wants its content forgotten: from whom, how it was asked for, no content."""
+    return msgspec.structs.replace(
+        submission, subject="", contents=(), attachments=(), headers={}, custom_args={}, footer=None, metadata={}
+    )
 
 
 class Recipient(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -36,6 +36,20 @@ class SendingDomain(msgspec.Struct, frozen=True, kw_only=True):
     verified_at: int | None
     trusted: bool
     keys: tuple[SealedKey, ...] = ()
+    from_name: str = ""
+    """The display name of a From that has none."""
+    updated_at: int = 0
+    checked_at: int | None = None
+    """When the DNS was last asked; None: never."""
+    spf_at: int | None = None
+    """Since when the DNS is known to have an SPF record that names the sending host; None: it has not."""
+    dmarc_at: int | None = None
+    """The same of a DMARC record."""
+
+    @property
+    def dkim_at(self) -> int | None:
+        """Since when the DNS is known to have the record of the RSA key; None: it has not."""
+        return next((k.published_at for k in self.keys if k.algorithm == "rsa-sha256"), None)
 
 
 class DnsRecord(msgspec.Struct, frozen=True):

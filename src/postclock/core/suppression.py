@@ -1,10 +1,11 @@
 """Suppressions: addresses that a tenant's mail no longer goes to."""
 
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
 SuppressionList = Literal["bounces", "spam_reports", "unsubscribes"]
+LISTS: Final[tuple[SuppressionList, ...]] = get_args(SuppressionList)
 BounceType = Literal["hard", "soft", "block"]
 
 

@@ -5,7 +5,7 @@ A context is good for one revision; ``depart`` compares it with the tenant's and
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from postclock.core.account import TenantSettings
@@ -28,6 +28,8 @@ class Context:
     settings: TenantSettings
     keys: dict[str, tuple[tuple[int, SigningKey], ...]]
     templates: dict[str, TemplateVersion | None]
+    from_names: dict[str, str] = field(default_factory=dict)
+    """The display name of a From that has none, by domain."""
 
 
 class Contexts:
@@ -65,7 +67,12 @@ class Contexts:
                 loaded.append((key.id, self._keys[key.id]))
             keys[domain] = tuple(loaded)
         context = Context(
-            tenant=tenant, revision=raw.revision, settings=raw.settings, keys=keys, templates=raw.templates
+            tenant=tenant,
+            revision=raw.revision,
+            settings=raw.settings,
+            keys=keys,
+            templates=raw.templates,
+            from_names=raw.from_names,
         )
         self._known[tenant] = context
         self._known.move_to_end(tenant)

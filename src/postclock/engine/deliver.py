@@ -20,7 +20,7 @@ from postclock.runtime.entropy import Entropy
 from postclock.runtime.log import get_logger
 from postclock.runtime.metrics import Metrics
 from postclock.store.interface import Ledger
-from postclock.store.records import Claimed, Departed, Departure, Held, Result
+from postclock.store.records import TEST, Claimed, Departed, Departure, Held, Result
 
 DEPARTURES: Final = 100
 RECORDS: Final = 500
@@ -31,6 +31,20 @@ RECORD_LINGER: Final = 0.01
 PAUSE: Final = 0.5
 """Seconds between tries to record while the store is in trouble: results are never given up."""
 _log = get_logger("engine")
+
+
+def departure_of(prepared: Prepared) -> Departure:
+    """What a prepared mail asks the ledger for."""
+    return Departure(
+        claimed=prepared.claimed,
+        domain=prepared.domain,
+        revision=prepared.revision,
+        stamp=prepared.stamp,
+        reissued=prepared.reissued,
+        api_key=prepared.api_key,
+        message_type=prepared.message_type,
+        free=prepared.free,
+    )
 
 
 class Delivery:
@@ -115,6 +129,9 @@ class Delivery:
 
     async def _one(self, prepared: Prepared) -> None:
         c = prepared.claimed
+        if c.mode == TEST:
+            await self._simulate(prepared)
+            return
         route = self._courier.route(prepared.domain)
         try:
             connection = await self._connection(route)
@@ -132,6 +149,22 @@ class Delivery:
             self._courier.release(connection)
         if result is not None:
             await self._record(c, result)
+
+    async def _simulate(self, prepared: Prepared) -> None:
+        """A test message ends where it would depart: the store says what it comes to, nothing leaves."""
+        if self._stops():
+            await self._scheduler.give_back([prepared.claimed])
+            return
+        if not self._may_depart():
+            await self._not_now(prepared.claimed)
+            return
+        try:
+            answer = await self.departures.put(departure_of(prepared))
+        except Busy:
+            await self._not_now(prepared.claimed)
+            return
+        assert isinstance(answer, Held)
+        await self._held(prepared, answer)
 
     async def _connection(self, route: str) -> Connection | None:
         """A connection; None when the engine stops meanwhile (opening one may take minutes)."""
@@ -170,15 +203,7 @@ class Delivery:
             await self._not_now(c)
             return None
         try:
-            answer = await self.departures.put(
-                Departure(
-                    claimed=c,
-                    domain=prepared.domain,
-                    revision=prepared.revision,
-                    stamp=prepared.stamp,
-                    reissued=prepared.reissued,
-                )
-            )
+            answer = await self.departures.put(departure_of(prepared))
         except Busy:
             await self._not_now(c)
             return None

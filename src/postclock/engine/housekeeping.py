@@ -123,7 +123,8 @@ class Housekeeping:
         now = self._clock.now_ms()
         swept = await self._ledger.sweep(now, SLICE)
         confirmed = await self._ledger.confirm(now, SLICE)
-        return swept or confirmed == SLICE
+        redacted = await self._ledger.redact(SLICE)
+        return swept or SLICE in (confirmed, redacted)
 
     async def _try(self, step: Callable[[], Awaitable[bool]], pause: float = PAUSE_SECONDS) -> bool:
         """Whether there is more to do: what the step says, and True after a failure and ``pause`` seconds."""

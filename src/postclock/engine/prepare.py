@@ -9,8 +9,9 @@ from functools import lru_cache
 import msgspec
 
 from postclock.core.address import Mailbox, domain_of, on_the_wire
+from postclock.core.errors import MissingVariable, TooLarge
 from postclock.core.ids import public_message_id
-from postclock.core.message import Content, Personalization, Submission, UncertainPolicy
+from postclock.core.message import Content, MessageType, Personalization, Submission, UncertainPolicy
 from postclock.core.stamp import Stamp, pack
 from postclock.core.template import TemplateVersion
 from postclock.engine.contexts import Context
@@ -18,15 +19,20 @@ from postclock.mail.compose import COMPOSER_VERSION, Draft, File, compose
 from postclock.mail.dkim.canonical import body_hash
 from postclock.mail.dkim.sign import sign
 from postclock.mail.message_id import message_id
+from postclock.mail.simple_template import Values
 from postclock.mail.substitution import substitute
 from postclock.mail.template import Budget, Template, TemplateError, compile_template
-from postclock.store.records import POLICIES, Claimed
+from postclock.mail.tracking import Named, Tracking, before_close
+from postclock.store.records import LIVE, POLICIES, Claimed
 
 personalization = msgspec.msgpack.Decoder(Personalization).decode
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """All that preparing one claim needs, fetched beforehand. ``version`` is the template version to render, if any."""
+    """All that preparing one claim needs, fetched beforehand. ``version`` is the template version to render, if any.
+
+    Without ``tracking`` no mail is tracked, whatever was asked for.
+    """
 
     claimed: Claimed
     submission: Submission
@@ -35,6 +41,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     files: Mapping[str, bytes]
     stamp: Stamp | None
     sent_at: int
+    tracking: Tracking | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -50,6 +57,10 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     wire: dict[int, str]
     uncertain: UncertainPolicy
     """What is done when the result is lost: the send's own policy, or the tenant's."""
+    api_key: int = 0
+    message_type: MessageType = "transactional"
+    free: bool = False
+    """These three are what it is charged by."""
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -66,9 +77,13 @@ def prepare(order: Order) -> Prepared | Refused:
     p = personalization(c.personal)
     sender = p.from_ or s.from_
     domain = domain_of(sender.email)
+    if not sender.name and domain in context.from_names:
+        sender = Mailbox(sender.email, context.from_names[domain])
     keys = context.keys.get(domain)
     if keys is None:
-        return Refused(c, f"sender domain not verified: {domain}")
+        if c.mode == LIVE:
+            return Refused(c, f"sender domain not verified: {domain}")
+        keys = ()  # a test message goes nowhere: it needs no signature
     if s.template_id is not None and order.version is None:
         return Refused(c, f"template {s.template_id} has no version to send")
     for a in s.attachments:
@@ -76,8 +91,10 @@ def prepare(order: Order) -> Prepared | Refused:
             return Refused(c, f"attachment no longer stored: {a.filename}")
     try:
         subject, text, html, others = _bodies(order, p)
-    except TemplateError as error:
+    except (TemplateError, MissingVariable, TooLarge) as error:
         return Refused(c, f"template error: {error}")
+    if order.tracking is not None:
+        text, html = _tracked(order.tracking, order, p, text, html)
     headers = {**s.headers, **p.headers} if p.headers else s.headers
     stamp = order.stamp
     sent_at = order.sent_at if stamp is None else stamp.sent_at
@@ -131,6 +148,9 @@ def prepare(order: Order) -> Prepared | Refused:
         reissued=reissued,
         wire=wire,
         uncertain=POLICIES.get(c.policy) or context.settings.uncertain,
+        api_key=s.api_key,
+        message_type=s.message_type,
+        free=s.free,
     )
 
 
@@ -141,7 +161,13 @@ def _bodies(order: Order, p: Personalization) -> tuple[str, str | None, str | No
     text: str | None = None
     html: str | None = None
     others: tuple[Content, ...] = ()
-    if order.version is not None:
+    if order.version is not None and order.version.simple:
+        version = order.version
+        values = Values(version.variables, p.template_data)
+        subject = values.line(version.subject) or subject
+        html = values.html(version.html) if version.html else None
+        text = values.text(version.plain) if version.plain or html is None else None
+    elif order.version is not None:
         version = order.version
         budget = Budget()
         data = p.template_data
@@ -166,7 +192,7 @@ def _bodies(order: Order, p: Personalization) -> tuple[str, str | None, str | No
         if text is not None and s.footer.text:
             text = f"{text}\n\n{s.footer.text}"
         if html is not None and s.footer.html:
-            html = _before_close(html, s.footer.html)
+            html = before_close(html, s.footer.html)
     return subject, text, html, others
 
 
@@ -175,9 +201,20 @@ def _compiled(source: str, escape: bool) -> Template:
     return compile_template(source, escape=escape)
 
 
-def _before_close(html: str, addition: str) -> str:
-    at = html.lower().rfind("</body>")
-    return html + addition if at < 0 else html[:at] + addition + html[at:]
+def _tracked(
+    tracking: Tracking, order: Order, p: Personalization, text: str | None, html: str | None
+) -> tuple[str | None, str | None]:
+    """(text, html) with what the send asks for, or else the tenant."""
+    s, tenant = order.submission, order.context.settings
+    opens = tenant.open_tracking if s.open_tracking is None else s.open_tracking
+    clicks = tenant.click_tracking if s.click_tracking is None else s.click_tracking
+    # One mail for all its recipients: who of several it was cannot be told. Not the pending ones: a retry has the same links.
+    named = Named(order.claimed.message, order.claimed.week, 0 if len(p.recipients) == 1 else None)
+    if html is not None and (opens or clicks or s.open_tag):
+        html = tracking.html(html, named, opens=opens, clicks=clicks, tag=s.open_tag)
+    if text is not None and clicks and (tenant.click_text if s.click_text is None else s.click_text):
+        text = tracking.text(text, named)
+    return text, html
 
 
 _HIDDEN = '<div style="display:none;max-height:0;overflow:hidden">{}</div>'

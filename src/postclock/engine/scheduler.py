@@ -23,6 +23,7 @@ from postclock.engine.flow import LANES, NAP, Flow
 from postclock.engine.points import OnPoint
 from postclock.engine.prepare import Order, Prepared, Refused, prepare
 from postclock.engine.settings import EngineSettings
+from postclock.mail.tracking import Tracking
 from postclock.runtime.log import get_logger
 from postclock.runtime.yielding import stand_back
 from postclock.store.interface import Ledger
@@ -60,6 +61,7 @@ class Scheduler:
         refused: Callable[[Refused], Awaitable[None]],
         on_point: OnPoint,
         may_claim: Callable[[], bool] = lambda: True,
+        tracking: Tracking | None = None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -69,6 +71,7 @@ class Scheduler:
         self._refused = refused
         self._on_point = on_point
         self._may_claim = may_claim
+        self._tracking = tracking
         self._threads = ThreadPoolExecutor(
             settings.threads, thread_name_prefix="postclock-prepare", initializer=stand_back
         )
@@ -292,6 +295,7 @@ class Scheduler:
                     },
                     stamp=stamp,
                     sent_at=max(now, c.start_at) // 1000,
+                    tracking=self._tracking,
                 )
             )
         return orders

@@ -20,12 +20,14 @@ from postclock.engine.deliver import Delivery
 from postclock.engine.flow import Flow
 from postclock.engine.heartbeat import Heartbeat, LostLife
 from postclock.engine.housekeeping import Housekeeping
+from postclock.engine.notify import Notify, Telling
 from postclock.engine.points import OnPoint, nowhere
 from postclock.engine.prepare import Refused
 from postclock.engine.retention import Retention
 from postclock.engine.scheduler import Scheduler
 from postclock.engine.settings import EngineSettings
 from postclock.engine.skew import SkewWatch
+from postclock.mail.tracking import Tracking
 from postclock.runtime.entropy import Entropy
 from postclock.runtime.log import get_logger
 from postclock.runtime.metrics import Metrics
@@ -55,6 +57,8 @@ class Engine:
         may_depart: Callable[[], bool] = lambda: True,
         on_failure: Callable[[], object] = lambda: None,
         seen: Callable[[Sequence[Life]], None] | None = None,
+        tracking: Tracking | None = None,
+        telling: Telling | None = None,
     ) -> None:
         self._ledger = ledger
         self._courier = courier
@@ -67,6 +71,8 @@ class Engine:
         self._on_point = on_point
         self._may_depart = may_depart
         self._seen = seen
+        self._tracking = tracking
+        self._telling = telling
         self.on_failure = on_failure
         """Called in the engine's thread when it ended without having been told to; ``failure`` says why."""
         self._thread: threading.Thread | None = None
@@ -108,6 +114,12 @@ class Engine:
             self._call(scheduler.wake)
             self._call(flow.wake)
 
+    def _notify(self, telling: Telling) -> Notify:
+        return Notify(
+            telling, owner=self._ledger.owner.id, clock=self._clock, entropy=self._entropy, metrics=self._metrics,
+            keep_events_ms=min(self._settings.keep_events_ms, self._settings.keep_messages_ms),
+        )  # fmt: skip
+
     def _call(self, work: Callable[[], None]) -> None:
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
@@ -144,6 +156,7 @@ class Engine:
             refused=lambda r: refused[0](r),
             on_point=self._on_point,
             may_claim=self._may_depart,
+            tracking=self._tracking,
         )
         delivery = Delivery(
             ledger=ledger, courier=self._courier, clock=clock, entropy=self._entropy, settings=settings, flow=flow,
@@ -155,6 +168,7 @@ class Engine:
         heartbeat = Heartbeat(ledger, clock, lost=self._stop.set, seen=self._seen)
         house = Housekeeping(ledger, clock, settings, uncertain=lambda n: self._metrics.uncertain.inc(n))
         retention = Retention(ledger, clock, settings)
+        notify = None if self._telling is None else self._notify(self._telling)
         skew = SkewWatch(clock, flow, self._metrics)
         flow.look = skew.look
         loop = self._loop
@@ -170,6 +184,8 @@ class Engine:
                     group.create_task(w)
                     for w in (house.run_watch(), house.run_rescue(), house.run_sweep(), skew.run(), retention.run())
                 ]
+                if notify is not None:
+                    loops += [group.create_task(notify.run()), group.create_task(notify.run_house())]
                 preparing = [group.create_task(scheduler.run_preparation()) for _ in range(settings.chunks)]
                 group.create_task(flow.run_gate())
                 group.create_task(delivery.departures.run())
@@ -186,7 +202,10 @@ class Engine:
                 delivery.stopping = scheduler.stopping = house.stopping = skew.stopping = retention.stopping = True
                 scheduler.wake()
                 left = flow.close()
-                await delivery.stop(settings.stop_grace_seconds)
+                async with asyncio.TaskGroup() as ends:
+                    ends.create_task(delivery.stop(settings.stop_grace_seconds))
+                    if notify is not None:
+                        ends.create_task(notify.stop(settings.stop_grace_seconds))
                 for task in loops:
                     task.cancel()
                 await claiming

@@ -24,4 +24,15 @@ class Metrics:
         self.clock_held = Gauge(
             "postclock_clock_hold", "1 while a forward clock jump holds scheduled departures", registry=r
         )
+        self.engagements = Counter("postclock_engagements", "Opens and clicks taken in", ["kind"], registry=r)
+        self.engagements_dropped = Counter(
+            "postclock_engagements_dropped", "Opens and clicks that were too many to keep", registry=r
+        )
         self.requests = Counter("postclock_http_requests", "Requests answered", ["status"], registry=r)
+        self.webhook_posts = Counter("postclock_webhook_posts", "Posts to webhooks", ["outcome"], registry=r)
+        self.webhook_deliveries = Counter(
+            "postclock_webhook_deliveries", "Events told of, or given up", ["outcome"], registry=r
+        )
+        self.webhook_waiting = Gauge(
+            "postclock_webhook_waiting", "Events that wait for their endpoint, 100,000 at the most", registry=r
+        )

@@ -27,7 +27,7 @@ from postclock.core.message import Mode
 from postclock.runtime.entropy import Entropy
 from postclock.service.moments import moment_ms
 from postclock.service.principal import hash_of
-from postclock.store.interface import Accounts
+from postclock.store.registers import Accounts
 
 KEY: Final = "key_"
 MAX_NAME: Final = 255
@@ -118,6 +118,21 @@ class ApiKeys:
             environment=environment,
             scopes=scopes_of_key("scaisend", granted, read_messages=read),
             expires_at=expires,
+        )
+
+    async def create_with_word(self, by: Principal, *, word: str, environment: Mode) -> KeyMade:
+        """A key makes a Sendara key of its tenant; ``word``: its one scope, send, read or admin.
+
+        Raises Invalid; Forbidden for a scope that the maker lacks, and for a live key asked for by a test key.
+        """
+        granted = SENDARA_SCOPES.get(word)
+        if granted is None:
+            raise Invalid(f"Must be one of: {', '.join(SENDARA_SCOPES)}.", "scope")
+        if by.mode == "test" and environment == "live":
+            raise Forbidden("A test key cannot make live keys", "test_mode")
+        _holds(by, granted)
+        return await self._add(
+            by.tenant.id, name=word, dialect="sendara", environment=environment, scopes=granted, expires_at=None
         )
 
     async def keys(self, by: Principal, *, include_revoked: bool = False) -> list[ApiKey]:

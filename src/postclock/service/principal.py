@@ -12,7 +12,7 @@ from typing import Final
 from postclock.core.account import ApiKey, Principal, Tenant
 from postclock.core.clock import Clock
 from postclock.core.errors import Busy, Forbidden, Unauthorized
-from postclock.store.interface import Accounts
+from postclock.store.registers import Accounts
 
 REMEMBERED: Final = 0.8  # seconds; a revocation must be felt within one, and the look-up itself takes time
 MAX_REMEMBERED: Final = 10_000  # keys; all are forgotten then, which costs each of them one look-up

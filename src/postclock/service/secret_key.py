@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from postclock.core.errors import PostclockError
+from postclock.core.sealing import DKIM as DKIM
 from postclock.runtime.entropy import Entropy
 from postclock.runtime.key_file import make_key, move_key, read_key, write_key
 from postclock.runtime.seal import Seal
@@ -16,8 +17,8 @@ from postclock.store.interface import Store
 KEY_FILE: Final = "secret.key"
 NEXT_KEY_FILE: Final = "secret.key.next"
 KEY_CHECK: Final = "key_check"
-DKIM: Final = "dkim"
-"""What private DKIM keys are sealed for."""
+MAIL_KEY: Final = "mail_key"
+"""The store's note that keeps the first secret key's part in mails, sealed; there from the first rotation on."""
 
 
 class ForeignKey(PostclockError):
@@ -58,6 +59,15 @@ def opening_key(data: Path, given: bytes, store: Notes, entropy: Entropy) -> byt
     return secret_key(data, given, entropy)
 
 
+def mail_key(seal: Seal, store: Notes) -> bytes:
+    """What signs the links and return paths of mails: 32 octets that outlive a rotation, because the mail that was sent keeps them."""
+    return _mail_key(seal, store.note(MAIL_KEY))
+
+
+def _mail_key(seal: Seal, kept: str | None) -> bytes:
+    return seal.sub_key(MAIL_KEY) if kept is None else seal.open(MAIL_KEY, bytes.fromhex(kept))
+
+
 async def check_key(store: Store, seal: Seal) -> None:
     """A new store takes the key of whoever comes first; raises ForeignKey when it was written under another one."""
     if await store.meta_once(KEY_CHECK, seal.check_value()) != seal.check_value():
@@ -75,7 +85,11 @@ async def rotate(data: Path, *, given: bool, key: bytes, store: Store, entropy: 
     await check_key(store, old)
     new, fresh = Seal(made), data / NEXT_KEY_FILE
     write_key(fresh, made)
-    rewrapped = await store.domains.reseal(lambda sealed: new.seal(DKIM, old.open(DKIM, sealed)), new.check_value())
+    in_mails = _mail_key(old, await store.meta(MAIL_KEY))
+    rewrapped = await store.domains.reseal(
+        lambda purpose, sealed: new.seal(purpose, old.open(purpose, sealed)),
+        {KEY_CHECK: new.check_value(), MAIL_KEY: new.seal(MAIL_KEY, in_mails).hex()},
+    )
     if given:
         return Rotation(rewrapped=rewrapped, key=made, kept_in=fresh)
     move_key(fresh, data / KEY_FILE)

@@ -3,6 +3,7 @@
 A key reads and writes the half of its own mode; addresses are compared in lower case with the domain in IDNA form.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,10 +12,12 @@ from postclock.core.address import MAX_ADDRESS, compared, problem
 from postclock.core.clock import Clock
 from postclock.core.errors import FieldError, Invalid, NotFound
 from postclock.core.suppression import BounceType, Suppression, SuppressionList
-from postclock.store import interface
+from postclock.store import registers
 from postclock.store.records import mode_number
 
 MAX_REASON: Final = 1_000  # characters: the last reply of a server is the longest that belongs here
+
+MAX_AT_ONCE: Final = 1_000  # addresses of one call: one transaction, that others' mail waits for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class Slice:
 class Suppressions:
     """One tenant's lists, in the caller's mode."""
 
-    def __init__(self, store: interface.Suppressions, clock: Clock) -> None:
+    def __init__(self, store: registers.Suppressions, clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
@@ -88,10 +91,35 @@ class Suppressions:
         )
         return await self._store.suppress(by.tenant.id, mode_number(by.mode), entry)
 
+    async def add_all(self, by: Principal, kind: SuppressionList, emails: Sequence[str], field: str) -> None:
+        """Add several addresses by hand, all or nothing. Raises Invalid naming each bad one under ``field``."""
+        if not 1 <= len(emails) <= MAX_AT_ONCE:
+            raise Invalid(f"Must have 1 to {MAX_AT_ONCE:,} addresses.", field)
+        errors = [
+            FieldError(f"The address {wrong}.", f"{field}.{n}")
+            for n, email in enumerate(emails)
+            if (wrong := problem(email)) is not None
+        ]
+        if errors:
+            raise Invalid(errors)
+        now = self._clock.now_ms()
+        addresses = dict.fromkeys(compared(email) for email in emails)
+        entries = [Suppression(address=address, list=kind, created_at=now) for address in addresses]
+        await self._store.suppress_all(by.tenant.id, mode_number(by.mode), entries)
+
     async def remove(self, by: Principal, kind: SuppressionList, email: str) -> None:
         """Take an address off; mail goes to it again. Raises NotFound."""
         if not await self._store.unsuppress(by.tenant.id, mode_number(by.mode), kind, _compared(email)):
             raise NotFound(_missing(kind))
+
+    async def anywhere(self, by: Principal, before: tuple[int, str] | None, limit: int) -> list[Suppression]:
+        """Of all lists together, each address by its newest entry, newest first, below ``before`` (created_at, address)."""
+        return await self._store.suppressed_anywhere(by.tenant.id, mode_number(by.mode), before, limit)
+
+    async def remove_anywhere(self, by: Principal, email: str) -> None:
+        """Take an address off every list; mail goes to it again. Raises NotFound."""
+        if not await self._store.unsuppress_anywhere(by.tenant.id, mode_number(by.mode), _compared(email)):
+            raise NotFound("Suppression not found")
 
     async def clear(self, by: Principal, kind: SuppressionList) -> int:
         """Empty the whole list; how many went."""

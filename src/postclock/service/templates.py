@@ -1,6 +1,7 @@
-"""Templates as a tenant manages them: containers and their versions, of which sends use the active one.
+"""Templates as a tenant of /v3 manages them: containers and their versions, of which sends use the active one.
 
-Versions of dynamic templates are compiled when they are written; legacy ones are kept and listed, never compiled and never sent.
+Versions of dynamic templates are compiled when they are written; legacy ones are kept and listed, never compiled and never sent. Those with
+plain variables are not there (see simple_templates.py).
 """
 
 import asyncio
@@ -13,14 +14,16 @@ from postclock.core.account import Principal
 from postclock.core.clock import Clock
 from postclock.core.errors import Conflict, FieldError, Invalid, NotFound
 from postclock.core.ids import IdSource, parse_id, public_id
-from postclock.core.template import Editor, Generation, Template, TemplateVersion
+from postclock.core.template import SIMPLE, Editor, Generation, Template, TemplateVersion, VersionedGeneration
 from postclock.runtime.entropy import Entropy
 from postclock.service.template_text import MAX_NAME, finished
-from postclock.store import interface
+from postclock.store import registers
 
 VERSION: Final = "v_"
+GENERATIONS: Final[frozenset[VersionedGeneration]] = frozenset({"dynamic", "legacy"})
 MAX_VERSIONS: Final = 300  # of one template: SendGrid's limit
 _CHOSEN_ID: Final = re.compile(r"d-[A-Za-z0-9_-]{1,62}")
+_NO_TEMPLATE: Final = "Template not found"
 _NO_VERSION: Final = "Template version not found"
 _COPY: Final = "Copy of "
 
@@ -38,24 +41,24 @@ class VersionText(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Templates:
-    """One tenant's templates; both modes share them."""
+    """One tenant's templates, dynamic and legacy; both modes share them."""
 
-    def __init__(self, store: interface.Templates, clock: Clock, ids: IdSource, entropy: Entropy) -> None:
+    def __init__(self, store: registers.Templates, clock: Clock, ids: IdSource, entropy: Entropy) -> None:
         self._store = store
         self._clock = clock
         self._ids = ids
         self._entropy = entropy
 
-    async def all(self, by: Principal, generations: frozenset[Generation] | None = None) -> list[Template]:
+    async def all(self, by: Principal, generations: frozenset[VersionedGeneration] | None = None) -> list[Template]:
         """All of them, or those of some generations, newest first, with versions."""
-        return await self._store.templates(by.tenant.id, generations)
+        return await self._store.templates(by.tenant.id, GENERATIONS if generations is None else generations)
 
     async def get(self, by: Principal, ident: str) -> Template:
         """Raises NotFound."""
-        return await self._store.template(by.tenant.id, ident)
+        return await self._store.template(by.tenant.id, _here(ident))
 
     async def create(
-        self, by: Principal, *, name: str, generation: Generation = "dynamic", ident: str | None = None
+        self, by: Principal, *, name: str, generation: VersionedGeneration = "dynamic", ident: str | None = None
     ) -> Template:
         """An empty template. ``ident`` is chosen by the caller or made. Raises Invalid (also for a taken name or id)."""
         errors = _name_errors(name)
@@ -67,7 +70,7 @@ class Templates:
 
     async def duplicate(self, by: Principal, ident: str, name: str | None = None) -> Template:
         """A copy with all versions, the active one active. Raises NotFound, Invalid (name)."""
-        original = await self._store.template(by.tenant.id, ident)
+        original = await self._store.template(by.tenant.id, _here(ident))
         if name is None:
             name = (_COPY + original.name)[:MAX_NAME]
         errors = _name_errors(name)
@@ -83,21 +86,21 @@ class Templates:
         if errors:
             raise Invalid(errors)
         try:
-            return await self._store.rename_template(by.tenant.id, ident, name, self._clock.now_ms())
+            return await self._store.rename_template(by.tenant.id, _here(ident), name, self._clock.now_ms())
         except Conflict as error:
             raise Invalid(str(error), "name") from None
 
     async def delete(self, by: Principal, ident: str) -> None:
         """Mail accepted before still goes out with the version it has; new sends are refused. Raises NotFound."""
-        await self._store.delete_template(by.tenant.id, ident, self._clock.now_ms())
+        await self._store.delete_template(by.tenant.id, _here(ident), self._clock.now_ms())
 
     async def version(self, by: Principal, template: str, ident: str) -> TemplateVersion:
         """Raises NotFound."""
-        return _find(await self._store.template(by.tenant.id, template), ident)
+        return _find(await self._store.template(by.tenant.id, _here(template)), ident)
 
     async def add_version(self, by: Principal, template: str, text: VersionText) -> TemplateVersion:
         """A new version; an active one takes the place of the one before. Raises NotFound, Invalid."""
-        container = await self._store.template(by.tenant.id, template)
+        container = await self._store.template(by.tenant.id, _here(template))
         self._room(container)
         now = self._clock.now_ms()
         blank = TemplateVersion(
@@ -113,7 +116,7 @@ class Templates:
 
     async def change_version(self, by: Principal, template: str, ident: str, text: VersionText) -> TemplateVersion:
         """Change what is given, of the text and of whether it is active. Raises NotFound, Invalid."""
-        container = await self._store.template(by.tenant.id, template)
+        container = await self._store.template(by.tenant.id, _here(template))
         version = _with(_find(container, ident), text)
         version = await asyncio.to_thread(finished, version, container.generation)
         now = self._clock.now_ms()
@@ -125,14 +128,14 @@ class Templates:
     async def set_active(self, by: Principal, template: str, ident: str, *, active: bool) -> TemplateVersion:
         """Make a version the active one, or no longer. Raises NotFound."""
         return await self._store.activate_version(
-            by.tenant.id, template, _version_id(ident), self._clock.now_ms(), active=active
+            by.tenant.id, _here(template), _version_id(ident), self._clock.now_ms(), active=active
         )
 
     async def duplicate_version(
         self, by: Principal, template: str, ident: str, name: str | None = None
     ) -> TemplateVersion:
         """An inactive copy within the template. Raises NotFound, Invalid."""
-        container = await self._store.template(by.tenant.id, template)
+        container = await self._store.template(by.tenant.id, _here(template))
         original = _find(container, ident)
         self._room(container)
         if name is None:
@@ -145,7 +148,7 @@ class Templates:
 
     async def delete_version(self, by: Principal, template: str, ident: str) -> None:
         """Raises NotFound, Invalid (the active one)."""
-        await self._store.delete_version(by.tenant.id, template, _version_id(ident), self._clock.now_ms())
+        await self._store.delete_version(by.tenant.id, _here(template), _version_id(ident), self._clock.now_ms())
 
     async def _create(self, by: Principal, template: Template) -> Template:
         try:
@@ -174,6 +177,13 @@ class Templates:
 def public_version_id(version: TemplateVersion) -> str:
     """A version's id as callers know it."""
     return public_id(VERSION, version.id)
+
+
+def _here(template: str) -> str:
+    """The id of a template as /v3 has them; raises NotFound for one with plain variables."""
+    if template.startswith(SIMPLE):
+        raise NotFound(_NO_TEMPLATE)
+    return template
 
 
 def _version_id(ident: str) -> int:

@@ -13,10 +13,13 @@ from postclock.core.address import problem
 from postclock.core.clock import Clock
 from postclock.core.errors import FieldError, Invalid
 from postclock.core.message import UncertainPolicy
-from postclock.store.interface import Accounts
+from postclock.service.plan_assignments import with_plan_assignments
+from postclock.store.registers import Accounts
 
 MAX_NAME: Final = 100
 MAX_RATE: Final = 1_000_000
+ASSIGNED: Final = tuple(name for name in TenantSettings.__struct_fields__ if name != "spending")
+"""The settings that are given as ``key=value``; plans have a command of their own."""
 _TRUE: Final = frozenset({"true", "on", "yes", "1"})
 _FALSE: Final = frozenset({"false", "off", "no", "0"})
 
@@ -54,13 +57,37 @@ class Tenants:
     async def set(self, name: str, assignments: Sequence[str]) -> Tenant:
         """Change settings given as ``key=value``, all or none. Raises NotFound, Invalid naming every bad one."""
         tenant = await self._store.tenant_named(name)
-        return await self._set(name, settings=with_assignments(tenant.settings, assignments))
+        changed = await self._store.change_settings(tenant.id, lambda settings: with_assignments(settings, assignments))
+        self._changed()
+        return changed
 
-    async def _set(self, name: str, *, settings: TenantSettings | None = None, suspended: bool | None = None) -> Tenant:
-        tenant = await self._store.tenant_named(name)
-        changed = await self._store.set_tenant(
-            tenant.id, settings=settings, suspended=suspended, now=self._clock.now_ms()
+    async def track(
+        self, tenant: Tenant, *, opens: bool | None = None, clicks: bool | None = None, text: bool | None = None
+    ) -> Tenant:
+        """Change what is tracked by default; None leaves it as it is. Raises NotFound."""
+        asked = {"open_tracking": opens, "click_tracking": clicks, "click_text": text}
+        changes = {name: value for name, value in asked.items() if value is not None}
+        changed = await self._store.change_settings(
+            tenant.id, lambda settings: msgspec.structs.replace(settings, **changes)
         )
+        self._changed()
+        return changed
+
+    async def set_plan(self, name: str, assignments: Sequence[str]) -> Tenant:
+        """Change plan and caps given as ``key=value``, all or none. Raises NotFound, Invalid naming every bad one."""
+        tenant = await self._store.tenant_named(name)
+        changed = await self._store.change_settings(
+            tenant.id,
+            lambda settings: msgspec.structs.replace(
+                settings, spending=with_plan_assignments(settings.spending, assignments)
+            ),
+        )
+        self._changed()
+        return changed
+
+    async def _set(self, name: str, *, suspended: bool) -> Tenant:
+        tenant = await self._store.tenant_named(name)
+        changed = await self._store.set_tenant(tenant.id, suspended=suspended, now=self._clock.now_ms())
         self._changed()
         return changed
 
@@ -75,8 +102,8 @@ def with_assignments(settings: TenantSettings, assignments: Sequence[str]) -> Te
         if not sign:
             errors.append(FieldError(f"{assignment!r} is not of the form key=value", key))
             continue
-        if key not in TenantSettings.__struct_fields__:
-            known = ", ".join(TenantSettings.__struct_fields__)
+        if key not in ASSIGNED:
+            known = ", ".join(ASSIGNED)
             errors.append(FieldError(f"Unknown setting {key!r}; there are: {known}", key))
             continue
         try:

@@ -4,14 +4,13 @@ Every method that writes returns after the commit. Every method may raise Busy (
 milliseconds; ``mode`` is 0 (live) or 1 (test). A caller's cancellation never undoes what it handed in.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from postclock.core.account import ApiKey, Tenant, TenantSettings
 from postclock.core.lifecycle import State
-from postclock.core.sending_domain import SealedKey, SendingDomain
-from postclock.core.suppression import Suppression, SuppressionList
-from postclock.core.template import Generation, Template, TemplateVersion
+from postclock.core.template import TemplateVersion
+from postclock.store.metering import Metering
+from postclock.store.outbox import Outbox
 from postclock.store.records import (
     Acceptance,
     Accepted,
@@ -21,19 +20,16 @@ from postclock.store.records import (
     Claimed,
     Departed,
     Departure,
+    Engagement,
     Held,
     IdempotencyKey,
     Life,
-    MessageDetail,
-    MessageFilter,
-    Overview,
     Owner,
-    Page,
-    ParkedRow,
     Rescued,
     Result,
-    TenantContext,
 )
+from postclock.store.registers import Accounts, Domains, Suppressions, Templates
+from postclock.store.views import MessageDetail, MessageFilter, MessageRow, Overview, Page, ParkedRow, TenantContext
 
 
 class Ledger(Protocol):
@@ -109,6 +105,10 @@ class Ledger(Protocol):
         """Park everything ready that was due before ``before``; how many."""
         ...
 
+    async def redact(self, limit: int) -> int:
+        """Forget what sent messages were made from, where their senders asked for that; how many."""
+        ...
+
     async def retire(self, now: int, keep_messages: int, keep_bodies: int, keep_events: int) -> int:
         """One round of retention: drop what settled longer ago than it is kept (milliseconds); how much went.
 
@@ -131,12 +131,22 @@ class Messages(Protocol):
         """The answer an idempotency key already has; None for a new key. Raises KeyReused for another body."""
         ...
 
+    async def engage(self, items: Sequence[Engagement], now: int) -> int:
+        """Tell the timelines of opens and clicks; how many were told. What an uncertain mail is opened of was delivered."""
+        ...
+
     async def put_blobs(self, tenant: int, blobs: Mapping[str, bytes], now: int) -> None:
         """Store attachments (by SHA-256 hex), once per tenant, in a transaction of their own."""
         ...
 
-    async def cancel(self, tenant: int, mode: int, message: int, now: int, week: int | None = None) -> CancelAnswer:
-        """Raises NotFound, also (as fail and retry do) when ``week`` is given and is not the message's."""
+    async def cancel(
+        self, tenant: int, mode: int, message: int, now: int, week: int | None = None, *, only_scheduled: bool = False
+    ) -> CancelAnswer:
+        """Raises NotFound, also (as fail and retry do) when ``week`` is given and is not the message's.
+
+        ``only_scheduled``: NotFound as well, and nothing changes, unless the message waits for a time that was asked for, or
+        for an attempt after it, and nobody can have it.
+        """
         ...
 
     async def fail(self, tenant: int, mode: int, message: int, now: int, reason: str, week: int | None = None) -> State:
@@ -157,6 +167,14 @@ class Messages(Protocol):
 
     async def page(self, wanted: MessageFilter, api_key: int, page: int, page_size: int, now: int) -> Page:
         """One page, newest first. Raises Busy when the query takes longer than two seconds."""
+        ...
+
+    async def browse(self, wanted: MessageFilter, before: int | None, limit: int) -> tuple[MessageRow, ...]:
+        """Up to ``limit`` messages below the id ``before`` (None: from the newest), newest first. Raises Busy as ``page`` does."""
+        ...
+
+    async def by_key(self, tenant: int, mode: int, dialect: str, key: str) -> tuple[tuple[int, int], ...] | None:
+        """The (week, id) of each message that was made under an idempotency key; None for an unknown key."""
         ...
 
     async def create_batch(self, ident: int, tenant: int, mode: int, now: int) -> None:
@@ -181,169 +199,6 @@ class Messages(Protocol):
 
     async def drop_parked(self, idents: Sequence[int], now: int, reason: str) -> int:
         """Fail parked rows; how many were parked."""
-        ...
-
-
-class Accounts(Protocol):
-    """Tenants and API keys."""
-
-    async def create_tenant(self, name: str, now: int) -> Tenant:
-        """Raises Conflict when the name is taken."""
-        ...
-
-    async def tenants(self) -> list[Tenant]:
-        """All, oldest first."""
-        ...
-
-    async def tenant_named(self, name: str) -> Tenant:
-        """Raises NotFound."""
-        ...
-
-    async def set_tenant(
-        self, tenant: int, *, settings: TenantSettings | None = None, suspended: bool | None = None, now: int = 0
-    ) -> Tenant:
-        """Change settings or suspension; parked mail of a resumed tenant goes on."""
-        ...
-
-    async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
-        """Store a key with the SHA-256 of its secret."""
-        ...
-
-    async def find_key(self, secret_hash: bytes) -> tuple[ApiKey, Tenant] | None:
-        """The key with that hash and its tenant; None when there is none (revoked ones are found)."""
-        ...
-
-    async def key(self, tenant: int, ident: int) -> ApiKey:
-        """Raises NotFound."""
-        ...
-
-    async def keys(self, tenant: int | None = None) -> list[ApiKey]:
-        """All keys, oldest first."""
-        ...
-
-    async def change_key(
-        self, tenant: int, ident: int, *, name: str | None = None, scopes: Sequence[str] | None = None
-    ) -> ApiKey:
-        """Raises NotFound."""
-        ...
-
-    async def replace_secret(self, tenant: int, ident: int, secret_hash: bytes, prefix: str) -> ApiKey:
-        """Rotate: the old secret is dead at once. Raises NotFound."""
-        ...
-
-    async def revoke_key(self, tenant: int | None, ident: int, now: int) -> ApiKey:
-        """Revoked softly; again: no change. Raises NotFound."""
-        ...
-
-    async def used_keys(self, used: Mapping[int, int]) -> None:
-        """Note when keys were last used (key id to time)."""
-        ...
-
-
-class Domains(Protocol):
-    """Sending domains and their DKIM keys."""
-
-    async def add_domain(
-        self, tenant: int, domain: str, keys: Sequence[SealedKey], now: int, *, trusted: bool
-    ) -> SendingDomain:
-        """Raises Conflict when it is live for another tenant (trusted only). The tenant's own is returned as it is."""
-        ...
-
-    async def domain(self, tenant: int | None, domain: str) -> SendingDomain:
-        """Raises NotFound; with no tenant, the one for which it is live, or the oldest."""
-        ...
-
-    async def domains(self, tenant: int | None = None) -> list[SendingDomain]:
-        """All, by name."""
-        ...
-
-    async def set_verified(self, tenant: int, domain: str, at: int | None) -> SendingDomain:
-        """Raises NotFound, Conflict (live for another tenant)."""
-        ...
-
-    async def note_published(self, tenant: int, domain: str, ids: Collection[int], at: int) -> SendingDomain:
-        """The DNS has the records of exactly these keys. Raises NotFound."""
-        ...
-
-    async def reseal(self, again: Callable[[bytes], bytes], check_value: str) -> int:
-        """Rewrite everything sealed and note the new secret key's check value, all or nothing; how many were rewritten."""
-        ...
-
-    async def is_verified(self, tenant: int, domain: str) -> bool:
-        """Whether the tenant may send from it now."""
-        ...
-
-
-class Templates(Protocol):
-    """Templates and their versions; every change that a send may see raises the tenant's revision."""
-
-    async def create_template(self, tenant: int, template: Template) -> Template:
-        """Raises Conflict when the name or the id is taken."""
-        ...
-
-    async def templates(self, tenant: int, generations: frozenset[Generation] | None = None) -> list[Template]:
-        """All that are not deleted, newest first, with versions."""
-        ...
-
-    async def template(self, tenant: int, ident: str) -> Template:
-        """Raises NotFound."""
-        ...
-
-    async def rename_template(self, tenant: int, ident: str, name: str, now: int) -> Template:
-        """Raises NotFound, Conflict."""
-        ...
-
-    async def delete_template(self, tenant: int, ident: str, now: int) -> None:
-        """Raises NotFound. Versions stay readable by id for messages on their way."""
-        ...
-
-    async def add_version(self, tenant: int, version: TemplateVersion) -> TemplateVersion:
-        """Raises NotFound. An active one takes the place of the one before."""
-        ...
-
-    async def change_version(self, tenant: int, version: TemplateVersion) -> TemplateVersion:
-        """Replace a version's content. Raises NotFound."""
-        ...
-
-    async def activate_version(
-        self, tenant: int, template: str, version: int, now: int, *, active: bool
-    ) -> TemplateVersion:
-        """Raises NotFound."""
-        ...
-
-    async def delete_version(self, tenant: int, template: str, version: int, now: int) -> None:
-        """Raises NotFound, Invalid (the only active one)."""
-        ...
-
-
-class Suppressions(Protocol):
-    """What a tenant's mail no longer goes to."""
-
-    async def suppress(self, tenant: int, mode: int, entry: Suppression) -> Suppression:
-        """Add one; an entry that exists is replaced."""
-        ...
-
-    async def suppressions(
-        self,
-        tenant: int,
-        mode: int,
-        kind: SuppressionList,
-        *,
-        limit: int,
-        offset: int,
-        start_at: int | None,
-        end_at: int | None,
-        email: str | None,
-    ) -> tuple[list[Suppression], int]:
-        """Newest first, and how many there are in all."""
-        ...
-
-    async def suppression(self, tenant: int, mode: int, kind: SuppressionList, address: str) -> Suppression | None:
-        """One entry, or None."""
-        ...
-
-    async def unsuppress(self, tenant: int, mode: int, kind: SuppressionList, address: str | None) -> int:
-        """Remove one, or with None the whole list; how many went."""
         ...
 
 
@@ -376,8 +231,18 @@ class Store(Protocol):
         ...
 
     @property
+    def metering(self) -> Metering:
+        """Usage and test recipients."""
+        ...
+
+    @property
     def suppressions(self) -> Suppressions:
         """Suppression lists."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """Webhooks and what they are still to be told."""
         ...
 
     async def is_ready(self) -> bool:

@@ -1,15 +1,12 @@
 """What crosses between the store and the floors above it: commands in, answers out. Times are UTC milliseconds."""
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from postclock.core.account import TenantSettings
 from postclock.core.lifecycle import RecipientState, State
-from postclock.core.message import Mode, UncertainPolicy
-from postclock.core.sending_domain import SealedKey
-from postclock.core.template import TemplateVersion
+from postclock.core.message import MessageType, Mode, UncertainPolicy
 
 LIVE, TEST = 0, 1
 
@@ -59,6 +56,8 @@ class IdempotencyKey:
     dialect: str
     key: str
     fingerprint: bytes
+    fresh: bool = False
+    """It was made for this very call: there can be none like it."""
 
 
 class NewMessage(NamedTuple):
@@ -91,6 +90,10 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sandbox: bool
     created_at: int
     messages: list[NewMessage]
+    redact: bool = False
+    """What they are made from is forgotten once they are sent."""
+    refuse_suppressed: bool = False
+    """Nothing is stored when an address is on a list of the tenant's."""
     idempotency: IdempotencyKey | None = None
 
 
@@ -148,6 +151,11 @@ class Departure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     revision: int
     stamp: bytes
     reissued: bool = False
+    api_key: int = 0
+    """The key it was sent with; its cap counts, and its costs are told apart."""
+    message_type: MessageType = "transactional"
+    free: bool = False
+    """Our own mail in the tenant's name: it costs nothing."""
 
 
 class Departed(msgspec.Struct, frozen=True, gc=False):
@@ -195,6 +203,19 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     host: str = ""
     reason: str | None = None
     """Why it was refused here, for people; with it the deferral schedule does not advance."""
+
+
+class Engagement(NamedTuple):
+    """A recipient opened a mail or followed one of its links. ``recipient`` is a place in the personalization, None when several share the bytes."""
+
+    message: int
+    week: int
+    kind: Literal["open", "click"]
+    recipient: int | None
+    at: int
+    url: str
+    agent: str
+    ip: str
 
 
 class Rescued(NamedTuple):
@@ -251,128 +272,3 @@ class BatchStatus:
     def total(self) -> int:
         """All messages of the batch."""
         return sum(self.counts.values())
-
-
-# Reading
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageFilter:
-    """The list's filters; all that are given must hold. ``states`` None: any. Addresses in compared form."""
-
-    tenant: int
-    mode: int
-    states: frozenset[State] | None = None
-    to_email: str | None = None
-    from_email: str | None = None
-    subject: str | None = None
-    batch: int | None = None
-    template: str | None = None
-    category: str | None = None
-    start_at: int | None = None
-    end_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageRow:
-    """One message as it is shown in a list."""
-
-    id: int
-    week: int
-    state: State
-    batch: int | None
-    created_at: int
-    due_at: int
-    departed_at: int | None
-    sent_at: int | None
-    delivered_at: int | None
-    settled_at: int | None
-    reason: str | None
-    exposed: bool
-    submission: bytes
-    personal: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page; ``total`` is exact, or the bound it was counted to."""
-
-    messages: tuple[MessageRow, ...]
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """One event of a timeline; ``metadata`` is a JSON object as text, or None."""
-
-    n: int
-    type: str
-    at: int
-    recipient: str | None
-    metadata: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RecipientRow:
-    """One recipient's outcome."""
-
-    n: int
-    address: str
-    state: RecipientState
-    reply: str | None
-    at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class MessageDetail:
-    """A message with its recipients' outcomes and its timeline."""
-
-    row: MessageRow
-    mode: int
-    data_at: int | None
-    attempt: int
-    next_attempt_at: int | None
-    stamp: bytes | None
-    recipients: tuple[RecipientRow, ...]
-    events: tuple[EventRow, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TenantContext:
-    """What a tenant's mail is made from: read in one snapshot, good while ``revision`` stands."""
-
-    tenant: int
-    revision: int
-    suspended: bool
-    settings: TenantSettings
-    keys: dict[str, tuple[SealedKey, ...]]
-    """DKIM keys in force, by verified domain."""
-    templates: dict[str, TemplateVersion | None]
-    """The active version of each dynamic template that is not deleted; None where none is active."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParkedRow:
-    """A row that waits for a person."""
-
-    id: int
-    week: int
-    tenant: int
-    due_at: int
-    status: State
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """What waits. ``oldest_due`` is the due time of the longest overdue row that is ready, None when nothing is."""
-
-    waiting: int
-    parked: int
-    uncertain: int
-    in_flight: int
-    oldest_due: int | None
-    by_host: dict[str, int]
-    by_domain: dict[str, int]
-    by_tenant: dict[str, int]
-    by_reason: dict[str, int]

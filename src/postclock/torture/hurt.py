@@ -149,7 +149,8 @@ class Hurt:
         place.die_at = pain.point
         await self._end(place, signal.SIGKILL)
         patience = self._clock.monotonic() + POINT_SECONDS
-        while not place.dies and place.url is None and self._clock.monotonic() < patience:
+        # Not before it runs: a life that still has to end would be replaced in the midst of the next blow.
+        while not (place.dies and place.process) and place.url is None and self._clock.monotonic() < patience:
             await self._clock.sleep(0.01)
         if place.dies and not await self._processes.ended(place, place.process, POINT_SECONDS):
             await self._end(place, signal.SIGKILL)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from postclock.api.failures import Failure
+from postclock.api.failures import Failure, Voice
 
 MAIL: Final = "/v3/mail/"
 WRONG_VALUE: Final = "value_error"
@@ -51,6 +51,9 @@ def failure_body(path: str, failure: Failure) -> bytes:
     if failure.status == 400 and any(error.field is not None for error in failure.errors):
         return _encode(Detail([BadField(_loc(error.field), error.message) for error in failure.errors]))
     return _encode(Detail(failure.message))
+
+
+VOICE: Final = Voice(failure_body)
 
 
 def _loc(field: str | None) -> list[str | int]:

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from postclock.api.findings import Findings
+from postclock.api.header_line import MAX_NAME, breaks_line, line
 from postclock.api.scaisend import wire
 from postclock.core.address import Mailbox, problem
 
-MAX_NAME: Final = 1_000  # a display name is words, and it is folded into a header of the mail
-MAX_SUBJECT: Final = 10_000  # the same for a subject; far above any that is read
 MAX_ID: Final = 255  # ids of batches and templates are looked up in indexes
 MAX_MAP_BYTES: Final = 10_000  # SendGrid's limit for custom_args and substitutions; headers get the same
 MAX_HEADER_NAME: Final = 78  # RFC 5322 2.1.1: a line's length; a name cannot be folded
@@ -43,7 +42,6 @@ _HEADER_NAME: Final = re.compile(r"[!-9;-~]+")  # RFC 5322 3.6.8 (optional-field
 _MIME_TYPE: Final = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 )  # RFC 6838 4.2
-_breaks_line: Final = re.compile(r"[\r\n\x00]").search
 
 
 def address(given: wire.Address, field: str, findings: Findings) -> Mailbox:
@@ -56,7 +54,7 @@ def address(given: wire.Address, field: str, findings: Findings) -> Mailbox:
 
 def sound(email: str, name: str) -> bool:
     """Whether address and display name can be used: the quick look; ``report_address`` tells what is wrong."""
-    return problem(email) is None and (not name or (len(name) <= MAX_NAME and not _breaks_line(name)))
+    return problem(email) is None and (not name or (len(name) <= MAX_NAME and not breaks_line(name)))
 
 
 def report_address(given: wire.Address, field: str, findings: Findings) -> None:
@@ -65,14 +63,6 @@ def report_address(given: wire.Address, field: str, findings: Findings) -> None:
     if reason is not None:
         findings.add_unless_known(f"{field}.email", f"The address {reason}.")
     line(given.name or "", f"{field}.name", MAX_NAME, findings)
-
-
-def line(text: str, field: str, limit: int, findings: Findings) -> None:
-    """A text that goes into one header line: no line break, no NUL, at most ``limit`` characters."""
-    if _breaks_line(text):
-        findings.add_unless_known(field, "Line breaks and NUL are not allowed here: they would end the header line.")
-    elif len(text) > limit:
-        findings.add_unless_known(field, f"Longer than {limit:,} characters.")
 
 
 def mime_type(text: str, field: str, findings: Findings) -> None:

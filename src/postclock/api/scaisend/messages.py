@@ -21,6 +21,7 @@ from postclock.api.scaisend.message_shapes import (
     RecipientOutcome,
     states_of,
 )
+from postclock.api.scaisend.translate_tracking import tracking_as_sent
 from postclock.core import ids
 from postclock.core.account import Scope
 from postclock.core.address import compared, problem
@@ -227,7 +228,7 @@ def _answer(found: ShownDetail) -> MessageAnswer:
         plain_content=bodies.get("text/plain"),
         headers={**s.headers, **(p.headers if p is not None else {})},
         custom_args={**s.custom_args, **(p.custom_args if p is not None else {})},
-        tracking_settings={},
+        tracking_settings=tracking_as_sent(s),
         attachments=[
             AttachmentNote(filename=a.filename, type=a.type, disposition=a.disposition, size=a.size)
             for a in s.attachments

@@ -1,123 +1,33 @@
-"""/v3/openapi.json: the OpenAPI 3.1 document, made from the same endpoints and structs that answer the calls.
+"""/v3/openapi.json: what the document says of /v3."""
 
-So the document cannot promise what the code does not have. It is made once, when the process starts.
-"""
-
-import re
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
-from postclock import __version__
-from postclock.api.endpoint import Endpoint, is_required
+from postclock.api import openapi
+from postclock.api.endpoint import Endpoint
 from postclock.api.scaisend.failures import MAIL, Detail, MailErrors
-
-PATH: Final = "/v3/openapi.json"
-ITSELF: Final = Endpoint(
-    method="GET", path=PATH, summary="This document", answer=None, gives=dict[str, Any], public=True
-)
-ALWAYS: Final = (401, 403, 413, 429, 500, 503)
-"""What any endpoint with a credential may answer."""
-
-_REF: Final = "#/components/schemas/{name}"
-_PLACE: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
-
-
-def openapi_route(endpoints: Sequence[Endpoint]) -> Route:
-    """The route that serves the document of ``endpoints`` and of itself."""
-    encoded = msgspec.json.format(msgspec.json.encode(document(endpoints)), indent=2)
-
-    async def serve(_: Request) -> Response:
-        return Response(encoded, media_type="application/json")
-
-    return Route(PATH, serve)
-
-
-def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The document as JSON values: every endpoint given, and the one that serves it."""
-    everything = (*endpoints, ITSELF)
-    shapes = [shape for e in everything for shape in (e.takes, e.gives) if shape is not None]
-    shapes += {_failure(endpoint): None for endpoint in everything}
-    schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
-    schema_of = {repr(shape): schema for shape, schema in zip(shapes, schemas, strict=True)}
-    paths: dict[str, dict[str, Any]] = {}
-    for endpoint in everything:
-        operations = paths.setdefault(_PLACE.sub(r"{\1}", endpoint.path), {})
-        operations[endpoint.method.lower()] = _operation(endpoint, schema_of)
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Postclock /v3",
-            "version": __version__,
-            "description": "The ScaiSend API, shaped like SendGrid's v3.",
-        },
-        "paths": paths,
-        "components": {
-            "schemas": components,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
-        },
-    }
-
-
-def _operation(endpoint: Endpoint, schema_of: dict[str, Any]) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "operationId": _name(endpoint),
-        "summary": endpoint.summary,
-        "security": [] if endpoint.public else [{"key": []}],
-        "responses": _responses(endpoint, schema_of),
-    }
-    if endpoint.scopes:
-        described["description"] = f"Needs the scope {' or '.join(scope.value for scope in endpoint.scopes)}."
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in _PLACE.findall(endpoint.path)
-    ]
-    parameters += [
-        {
-            "name": parameter.name,
-            "in": parameter.place,
-            "required": False,
-            "description": parameter.text,
-            "schema": msgspec.json.schema(parameter.shape),
-        }
-        for parameter in endpoint.parameters
-    ]
-    if parameters:
-        described["parameters"] = parameters
-    if endpoint.takes is not None:
-        described["requestBody"] = {
-            "required": is_required(endpoint.takes),
-            "content": _json(schema_of[repr(endpoint.takes)]),
-        }
-    return described
-
-
-def _responses(endpoint: Endpoint, schema_of: dict[str, Any]) -> dict[str, Any]:
-    success: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
-    if endpoint.gives is not None:
-        success["content"] = _json(schema_of[repr(endpoint.gives)])
-    responses = {str(endpoint.status): success}
-    for status in sorted({*endpoint.refuses, *(() if endpoint.public else ALWAYS)}):
-        responses[str(status)] = {
-            "description": HTTPStatus(status).phrase,
-            "content": _json(schema_of[repr(_failure(endpoint))]),
-        }
-    return responses
 
 
 def _failure(endpoint: Endpoint) -> type[MailErrors | Detail]:
     return MailErrors if endpoint.path.startswith(MAIL) else Detail
 
 
-def _json(schema: Any) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+ABOUT: Final = openapi.About(
+    prefix="/v3",
+    title="Postclock /v3",
+    description="The ScaiSend API, shaped like SendGrid's v3.",
+    failure=_failure,
+)
+PATH: Final = ABOUT.path
 
 
-def _name(endpoint: Endpoint) -> str:
-    words = re.findall(r"[a-z_]+", endpoint.path.removeprefix("/v3").replace(":path", ""))
-    return "_".join([endpoint.method.lower(), *words])
+def openapi_route(endpoints: Sequence[Endpoint]) -> Route:
+    """The route that serves the document of ``endpoints`` and of itself."""
+    return openapi.openapi_route(endpoints, ABOUT)
+
+
+def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The document as JSON values."""
+    return openapi.document(endpoints, ABOUT)

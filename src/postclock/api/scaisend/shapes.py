@@ -9,7 +9,7 @@ import msgspec
 
 from postclock.core.message import Mode
 from postclock.core.suppression import BounceType
-from postclock.core.template import Editor, Generation
+from postclock.core.template import Editor, VersionedGeneration
 
 # API keys and scopes
 
@@ -79,7 +79,7 @@ class NewTemplate(msgspec.Struct, kw_only=True):
     """A template to be made. ``id`` may be chosen: ``d-`` and up to 62 letters, digits, hyphens or underscores."""
 
     name: str
-    generation: Generation | None = None
+    generation: VersionedGeneration | None = None
     id: str | None = None
 
 
@@ -153,7 +153,7 @@ class TemplateBrief(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    generation: Generation
+    generation: VersionedGeneration
     created_at: str
     updated_at: str
     versions: list[VersionBrief]
@@ -164,7 +164,7 @@ class TemplateAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    generation: Generation
+    generation: VersionedGeneration
     created_at: str
     updated_at: str
     versions: list[VersionAnswer]

@@ -17,7 +17,7 @@ from postclock.api.scaisend.shapes import (
     VersionList,
 )
 from postclock.core.account import Scope
-from postclock.core.template import Generation, Template, TemplateVersion
+from postclock.core.template import Template, TemplateVersion, VersionedGeneration
 from postclock.core.when import iso
 from postclock.service.templates import Templates, VersionText, public_version_id
 
@@ -25,7 +25,7 @@ BASE: Final = "/v3/templates"
 ONE: Final = BASE + "/{template_id}"
 VERSIONS: Final = ONE + "/versions"
 VERSION: Final = VERSIONS + "/{version_id}"
-GENERATIONS: Final[tuple[Generation, ...]] = ("dynamic", "legacy")
+GENERATIONS: Final[tuple[VersionedGeneration, ...]] = ("dynamic", "legacy")
 
 READ: Final = (Scope.templates_read,)
 WRITE: Final = (Scope.templates_write,)
@@ -39,7 +39,7 @@ def template_endpoints(templates: Templates) -> tuple[Endpoint, ...]:
 
 def _containers(templates: Templates) -> tuple[Endpoint, ...]:
     async def listed(call: Call) -> Reply:
-        generations = cast("frozenset[Generation] | None", call.query.words("generations", GENERATIONS))
+        generations = cast("frozenset[VersionedGeneration] | None", call.query.words("generations", GENERATIONS))
         call.query.check()
         return Reply(TemplateList([_brief(t) for t in await templates.all(call.principal, generations)]))
 
@@ -209,7 +209,7 @@ def _answer(template: Template) -> TemplateAnswer:
     return TemplateAnswer(
         id=template.id,
         name=template.name,
-        generation=template.generation,
+        generation=cast("VersionedGeneration", template.generation),
         created_at=iso(template.created_at),
         updated_at=iso(template.updated_at),
         versions=[_version(v) for v in template.versions],
@@ -220,7 +220,7 @@ def _brief(template: Template) -> TemplateBrief:
     return TemplateBrief(
         id=template.id,
         name=template.name,
-        generation=template.generation,
+        generation=cast("VersionedGeneration", template.generation),
         created_at=iso(template.created_at),
         updated_at=iso(template.updated_at),
         versions=[_version_brief(v) for v in template.versions],

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from postclock.api.findings import Findings
+from postclock.api.header_line import line
 from postclock.api.scaisend import wire
-from postclock.api.scaisend.literals import line, mime_type
+from postclock.api.scaisend.literals import mime_type
 from postclock.core.message import Attachment
 
 MAX_ATTACHMENTS: Final = 10

@@ -4,16 +4,15 @@ Paths of fields are built only when something is wrong.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from postclock.api.findings import Findings
-from postclock.api.json_body import MAX_DEPTH
+from postclock.api.header_line import MAX_SUBJECT, line
+from postclock.api.json_body import nests_too_deep
 from postclock.api.scaisend import wire
 from postclock.api.scaisend.literals import (
-    MAX_SUBJECT,
     address,
     headers,
-    line,
     moment,
     report_address,
     sound,
@@ -59,7 +58,7 @@ def _personalization(
     else:
         recipients = _recipients(given, f"personalizations.{n}", findings)
     data = given.dynamic_template_data
-    if data and _too_deep(data, _DATA_DEPTH):
+    if data and nests_too_deep(data, _DATA_DEPTH):
         collect_json(data, f"personalizations.{n}.dynamic_template_data", _DATA_DEPTH, findings)
     if given.subject or given.headers or given.substitutions or given.custom_args or given.from_:
         return _with_extras(given, n, call_at, shared, recipients, now_ms, findings)
@@ -125,14 +124,3 @@ def _recipients(given: wire.Personalization, path: str, findings: Findings) -> t
                 findings.add_unless_known(f"{path}.{kind}.{n}.email", message)
             seen.add(form)
     return tuple(recipients)
-
-
-def _too_deep(value: Any, depth: int) -> bool:
-    """Whether template data goes beyond the bound; the look at the bytes before can be fooled by brackets in strings."""
-    if depth > MAX_DEPTH:
-        return True
-    for item in value.values() if type(value) is dict else value:
-        kind = type(item)
-        if (kind is dict or kind is list) and _too_deep(item, depth + 1):
-            return True
-    return False

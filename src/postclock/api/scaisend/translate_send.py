@@ -10,10 +10,12 @@ from typing import Final
 import msgspec
 
 from postclock.api.findings import Findings
+from postclock.api.header_line import MAX_SUBJECT, line
 from postclock.api.scaisend import wire
-from postclock.api.scaisend.literals import MAX_ID, MAX_SUBJECT, address, headers, line, mime_type, strings
+from postclock.api.scaisend.literals import MAX_ID, address, headers, mime_type, strings
 from postclock.api.scaisend.translate_attachments import attachments
 from postclock.api.scaisend.translate_personalization import personalizations
+from postclock.api.scaisend.translate_tracking import with_tracking
 from postclock.api.shape import decode_partly
 from postclock.core.address import Mailbox, compared, problem
 from postclock.core.message import Content, Footer, Personalization, Submission
@@ -68,6 +70,8 @@ def parse_send(body: bytes, now_ms: int) -> SendRequest:
         footer=_footer(settings.footer) if settings is not None else None,
         uncertain=given.postclock.uncertain if given.postclock is not None else None,
     )
+    if given.tracking_settings is not None:
+        submission = with_tracking(submission, given.tracking_settings, findings)
     if findings:
         raise findings.invalid()
     soon = now_ms + SLACK_MS
@@ -207,7 +211,5 @@ def _refused_switches(
         yield "mail_settings.bcc", mail.bcc
         yield "mail_settings.spam_check", mail.spam_check
     if tracking is not None:
-        yield "tracking_settings.click_tracking", tracking.click_tracking
-        yield "tracking_settings.open_tracking", tracking.open_tracking
         yield "tracking_settings.subscription_tracking", tracking.subscription_tracking
         yield "tracking_settings.ganalytics", tracking.ganalytics

@@ -75,11 +75,25 @@ class MailSettings(msgspec.Struct, gc=False):
     spam_check: Switch | None = None
 
 
-class TrackingSettings(msgspec.Struct, gc=False):
-    """``tracking_settings``: each block is refused while enabled."""
+class ClickTracking(msgspec.Struct, gc=False):
+    """Whether links lead by way of us, in HTML and in plain text; what is left out is as the tenant has it."""
 
-    click_tracking: Switch | None = None
-    open_tracking: Switch | None = None
+    enable: bool | None = None
+    enable_text: bool | None = None
+
+
+class OpenTracking(msgspec.Struct, gc=False):
+    """Whether opens are told of, and what in the HTML the pixel takes the place of."""
+
+    enable: bool | None = None
+    substitution_tag: str | None = None
+
+
+class TrackingSettings(msgspec.Struct, gc=False):
+    """``tracking_settings``: clicks and opens work, the others are refused while enabled."""
+
+    click_tracking: ClickTracking | None = None
+    open_tracking: OpenTracking | None = None
     subscription_tracking: Switch | None = None
     ganalytics: Switch | None = None
 

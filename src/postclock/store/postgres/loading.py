@@ -1,7 +1,7 @@
 """Before the jobs: everything a group needs, read in a few statements, with the locks in their one order.
 
-Owner, tenants, batches, queue rows by id (or messages that have none). What is read without a lock never changes, or is
-looked at again under one.
+Owner, tenants, batches, queue rows by id (or messages that have none), usage of tenants with limits. What is read without a
+lock never changes, or is looked at again under one.
 """
 
 from typing import Final
@@ -9,8 +9,11 @@ from typing import Final
 import asyncpg
 
 from postclock.core.lifecycle import RecipientState
+from postclock.core.plan import Spent
+from postclock.store.postgres.locks import USAGE
 from postclock.store.postgres.needs import Needs
 from postclock.store.queries import load as load_sql
+from postclock.store.steps.charging import spending_of
 from postclock.store.steps.counting import COLUMNS
 from postclock.store.steps.work import (
     BatchFlags,
@@ -46,6 +49,12 @@ class Loaded:
         self.contents: dict[int, bytes | None] = {}
         self.exposed: dict[int, list[int]] = {}
         self.sums: dict[int, list[int]] = {}
+        self.spent: dict[tuple[int, int], Spent] = {}
+
+    @property
+    def limited(self) -> list[int]:
+        """The tenants among those loaded that have limits."""
+        return [ident for ident, t in self.tenants.items() if t is not None and spending_of(t.settings).has_limits]
 
     async def load(self, needs: Needs) -> None:
         """Load and lock what is needed and not there yet."""
@@ -59,6 +68,7 @@ class Loaded:
         self.people.update(dict.fromkeys(needs.single - self.people.keys(), ()))
         await self._load_recipients(needs.recipients - self.people.keys())
         await self._load_rest(needs)
+        await self._load_spent(needs.spent - self.spent.keys())
 
     async def _load_scopes(self, needs: Needs) -> None:
         if not needs.scoped:
@@ -73,8 +83,9 @@ class Loaded:
     async def _load_tenants(self, idents: set[int]) -> None:
         if idents:
             self.tenants.update(dict.fromkeys(idents))
-            for ident, status, revision, settings in await self._connection.fetch(SQL["tenant"], sorted(idents)):
-                self.tenants[ident] = TenantRow(status != 0, revision, settings)
+            for found in await self._connection.fetch(SQL["tenant"], sorted(idents)):
+                ident, status, revision, settings, testers = found
+                self.tenants[ident] = TenantRow(status != 0, revision, settings, frozenset(testers))
 
     async def _load_batches(self, idents: set[int], *, alone: bool) -> None:
         if idents:
@@ -116,6 +127,20 @@ class Loaded:
         for message, n, address, state, reply in await self._connection.fetch(SQL["recipients"], sorted(messages)):
             found[message].append(StoredRecipient(n, address, _RECIPIENT_STATES[state], reply))
         self.people.update({message: tuple(people) for message, people in found.items()})
+
+    async def _load_spent(self, wanted: set[tuple[int, int]]) -> None:
+        if not wanted:
+            return
+        fetch = self._connection.fetch
+        pairs = sorted(wanted)
+        columns = [tenant for tenant, _ in pairs], [month for _, month in pairs]
+        await fetch(SQL["lock_usage"], sorted({tenant for tenant, _ in pairs}), USAGE)
+        by_keys: dict[tuple[int, int], dict[int, int]] = {pair: {} for pair in pairs}
+        for tenant, month, key, cost in await fetch(SQL["spent_by_keys"], *columns):
+            by_keys[tenant, month][key] = cost
+        self.spent.update({pair: Spent(by_key=by_keys[pair]) for pair in pairs})
+        for tenant, month, n, cost in await fetch(SQL["spent"], *columns):
+            self.spent[tenant, month] = Spent(n=n, cost_micros=cost, by_key=by_keys[tenant, month])
 
     async def _load_rest(self, needs: Needs) -> None:
         fetch = self._connection.fetch

@@ -20,11 +20,13 @@ from postclock.store.records import (
     Accepted,
     BatchCancelled,
     CancelAnswer,
+    Engagement,
     IdempotencyKey,
     Owner,
 )
 from postclock.store.steps import batches, people
 from postclock.store.steps.accept import accept
+from postclock.store.steps.engage import engage
 from postclock.store.steps.work import Work
 from postclock.store.tables.reading import MessageReading
 
@@ -51,8 +53,10 @@ class PostgresMessages(MessageReading):
         needs = Needs(tenants={a.tenant}, weeks={m.week for m in a.messages} | {a.week})
         if a.batch is not None:
             needs.batches.add(a.batch)
-        if a.idempotency is not None:
+        if a.idempotency is not None and not a.idempotency.fresh:
             needs.keys.add(key_of(a.tenant, a.mode, a.idempotency))
+        if a.refuse_suppressed:
+            needs.addresses.update((a.tenant, a.mode, address) for m in a.messages for address in m.addresses)
         n = len(a.messages)
         kind = Kind.bulk if n > BULK_FROM else Kind.accept
         job = accept(a)
@@ -83,11 +87,18 @@ class PostgresMessages(MessageReading):
 
         return await self._accepts.put(Kind.accept, job, needs, seconds=ANSWER_SECONDS)
 
-    async def cancel(self, tenant: int, mode: int, message: int, now: int, week: int | None = None) -> CancelAnswer:
+    async def engage(self, items: Sequence[Engagement], now: int) -> int:
         """See Messages."""
-        return await self._people.put(
-            Kind.cancel, people.cancel(tenant, mode, message, now, week), _of(message), seconds=ANSWER_SECONDS
-        )
+        idents = {i.message for i in items}
+        needs = Needs(messages=idents, rows=set(idents), scoped=set(idents))
+        return await self._accepts.put(Kind.bulk, engage(items, now), needs, len(items))
+
+    async def cancel(
+        self, tenant: int, mode: int, message: int, now: int, week: int | None = None, *, only_scheduled: bool = False
+    ) -> CancelAnswer:
+        """See Messages."""
+        job = people.cancel(tenant, mode, message, now, week, only_scheduled=only_scheduled)
+        return await self._people.put(Kind.cancel, job, _of(message), seconds=ANSWER_SECONDS)
 
     async def fail(self, tenant: int, mode: int, message: int, now: int, reason: str, week: int | None = None) -> State:
         """See Messages."""

@@ -25,6 +25,8 @@ class Needs:
     owners: set[int] = field(default_factory=set)
     contents: set[int] = field(default_factory=set)
     sums: set[int] = field(default_factory=set)
+    spent: set[tuple[int, int]] = field(default_factory=set)
+    """(tenant, month)."""
     weeks: set[int] = field(default_factory=set)
 
     def add(self, other: "Needs") -> None:

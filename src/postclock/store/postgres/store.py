@@ -32,7 +32,9 @@ from postclock.store.records import Owner
 from postclock.store.tables.accounts import StoredAccounts
 from postclock.store.tables.desk import Run
 from postclock.store.tables.domains import StoredDomains
+from postclock.store.tables.metering import StoredMetering
 from postclock.store.tables.notes import StoreNotes, note
+from postclock.store.tables.outbox import StoredOutbox
 from postclock.store.tables.suppressions import StoredSuppressions
 from postclock.store.tables.templates import StoredTemplates
 
@@ -94,7 +96,9 @@ class PostgresStore(StoreNotes):
         self.accounts = StoredAccounts(desk)
         self.domains = StoredDomains(desk)
         self.templates = StoredTemplates(desk)
+        self.metering = StoredMetering(desk)
         self.suppressions = StoredSuppressions(desk)
+        self.outbox = StoredOutbox(desk)
         self._ending = asyncio.Event()
         self._loops = [thread.begin(work) for work in (line.run() for line in lines)]
         self._loops += [self._pulse_thread.begin(work) for work in (self._pulse.run_telling(), self._follow_time())]

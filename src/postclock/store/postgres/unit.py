@@ -9,7 +9,9 @@ from typing import Final
 
 import asyncpg
 
-from postclock.core.lifecycle import RecipientState, State, Step, sources
+from postclock.core.lifecycle import RecipientState, Shown, State, Step, sources
+from postclock.core.plan import Spent
+from postclock.core.suppression import SuppressionList
 from postclock.store.postgres import writing
 from postclock.store.postgres.changes import Changes
 from postclock.store.postgres.loading import Loaded
@@ -19,6 +21,7 @@ from postclock.store.steps.counting import Tally
 from postclock.store.steps.stored import stored_rows
 from postclock.store.steps.work import (
     BatchFlags,
+    Charge,
     Due,
     Row,
     StoredMessage,
@@ -53,6 +56,8 @@ class Unit:
         tally, self.tally = self.tally, Tally()
         self.tally.ready_at = tally.ready_at
         await writing.write(self.connection, changes, tally, self._slot)
+        if changes.charged:
+            self.loaded.spent.clear()
         for ident, row in changes.rows.items():
             if row is None:
                 self.loaded.rows.pop(ident, None)
@@ -70,6 +75,8 @@ class Unit:
         for wanted in (needs.recipients, needs.messages):
             if wanted:
                 wanted.update(row.message for row in self.loaded.rows.values())
+        for _, month in tuple(needs.spent):  # of every tenant at once, or the locks would not be taken in order
+            needs.spent.update((tenant, month) for tenant in self.loaded.limited)
         return needs
 
     def job_done(self) -> None:
@@ -140,6 +147,14 @@ class Unit:
         except KeyError:
             raise NotLoaded("tenants", ident) from None
 
+    def spent(self, tenant: int, month: int) -> Spent:
+        """See Work."""
+        try:
+            before = self.loaded.spent[tenant, month]
+        except KeyError:
+            raise NotLoaded("spent", (tenant, month)) from None
+        return self._job.spent(tenant, month, self.changes.spent(tenant, month, before))
+
     def counts(self, scope: int) -> list[int]:
         """See Work."""
         try:
@@ -178,6 +193,8 @@ class Unit:
         for known in (self._job.keys, self.changes.keys):
             if (taken := known.get(name)) is not None:
                 return taken[0], taken[1]
+        if key.fresh:
+            return None
         try:
             return self.loaded.keys[name]
         except KeyError:
@@ -296,13 +313,19 @@ class Unit:
         """See Work."""
         self._job.events.append((message, week, kind, at, recipient, metadata))
 
-    def suppress(self, row: Row, address: str, now: int, *, reason: str, bounce_type: str, status: str) -> None:
+    def suppress(
+        self, row: Row, address: str, now: int, *, kind: SuppressionList, reason: str, bounce_type: str, status: str
+    ) -> None:
         """See Work."""
-        self._job.suppressed.append((row.tenant, row.mode, address, "bounces", now, reason, bounce_type, status))
+        self._job.suppressed.append((row.tenant, row.mode, address, kind, now, reason, bounce_type, status))
 
-    def charge(self, tenant: int, month: int, n: int) -> None:
+    def note_shown(self, message: int, week: int, shown: Shown, *, opens: int = 0, clicks: int = 0) -> None:
         """See Work."""
-        self._job.charged[tenant, month] = self._job.charged.get((tenant, month), 0) + n
+        self._job.shown[message] = (week, int(shown), opens, clicks)
+
+    def charge(self, charge: Charge) -> None:
+        """See Work."""
+        self._job.charge(charge)
 
     def insert(self, acceptance: Acceptance) -> None:
         """See Work."""

@@ -54,6 +54,9 @@ async def write(connection: asyncpg.Connection, changes: Changes, tally: Tally, 
     for batch in changes.swept:
         await connection.execute(SQL["swept"], batch)
     await _run(connection, [*_of_rows(changes), *_of_history(changes), *_of_sums(changes, tally, slot)])
+    if changes.shown:
+        shown = [(message, *values) for message, values in sorted(changes.shown.items())]
+        await connection.execute(SQL["note_shown"], *_columns(shown))
     if changes.keys:
         values = [(*key, *values) for key, values in sorted(changes.keys.items())]
         if changed(await connection.execute(SQL["insert_key"], *_columns(values))) < len(changes.keys):
@@ -82,14 +85,19 @@ async def _run(connection: asyncpg.Connection, parts: Sequence[_Part]) -> None:
 
 @lru_cache(maxsize=256)
 def _combined(statements: tuple[str, ...]) -> str:
-    """One statement that does them all, the last one last; their values follow each other."""
+    """One statement that does them all in their order; their values follow each other.
+
+    PostgreSQL runs the main statement first, then the WITH clauses that nobody reads from the last to the first: so they are
+    written backwards, and the sums, whose rows everybody wants, are locked no sooner than at the end.
+    """
     numbered = []
     before = 0
     for sql in statements:
         numbered.append(_VALUE.sub(lambda m, n=before: f"${int(m[1]) + n}", sql))  # type: ignore[misc]
         before += max((int(m) for m in _VALUE.findall(sql)), default=0)
-    *first, last = numbered
-    return (f"WITH {', '.join(f'p{i} AS ({sql})' for i, sql in enumerate(first))} " if first else "") + last
+    first, *others = numbered
+    clauses = ", ".join(f"p{i} AS ({sql})" for i, sql in enumerate(reversed(others)))
+    return (f"WITH {clauses} " if others else "") + first
 
 
 def _of_rows(changes: Changes) -> Iterator[_Part]:
@@ -138,7 +146,9 @@ def _of_sums(changes: Changes, tally: Tally, slot: int) -> Iterator[_Part]:
     if counted := tally.rows():
         yield _COUNT, [slot, *_columns([(scope, *sums, at) for scope, sums, at in counted])]
     if changes.charged:
-        yield SQL["charge"], _columns([(tenant, month, n) for (tenant, month), n in sorted(changes.charged.items())])
+        yield SQL["charge"], _columns([(*kind, *sums) for kind, sums in sorted(changes.charged.items())])
+    if changes.charged_keys:
+        yield SQL["charge_key"], _columns([(*key, *sums) for key, sums in sorted(changes.charged_keys.items())])
 
 
 def _numbered(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

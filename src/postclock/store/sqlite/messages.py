@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from postclock.core.lifecycle import State
-from postclock.store.records import BULK_FROM, Acceptance, Accepted, BatchCancelled, CancelAnswer
+from postclock.store.records import BULK_FROM, Acceptance, Accepted, BatchCancelled, CancelAnswer, Engagement
+from postclock.store.sqlite.ahead import ahead_of
 from postclock.store.sqlite.desk import SqliteDesk
 from postclock.store.sqlite.writer import Kind, Writer
 from postclock.store.steps import batches, people
 from postclock.store.steps.accept import accept
+from postclock.store.steps.engage import engage
 from postclock.store.tables.reading import MessageReading
 
 SLICE: Final = 500  # parked rows in one job
@@ -24,11 +26,19 @@ class SqliteMessages(MessageReading):
     async def accept(self, acceptance: Acceptance) -> Accepted:
         """See Messages."""
         n = len(acceptance.messages)
-        return await self._writer.run(Kind.bulk if n > BULK_FROM else Kind.accept, accept(acceptance), n)
+        kind = Kind.bulk if n > BULK_FROM else Kind.accept
+        return await self._writer.run(kind, accept(acceptance), n, ahead_of(acceptance))
 
-    async def cancel(self, tenant: int, mode: int, message: int, now: int, week: int | None = None) -> CancelAnswer:
+    async def engage(self, items: Sequence[Engagement], now: int) -> int:
         """See Messages."""
-        return await self._writer.run(Kind.cancel, people.cancel(tenant, mode, message, now, week))
+        return await self._writer.run(Kind.bulk, engage(items, now), len(items))
+
+    async def cancel(
+        self, tenant: int, mode: int, message: int, now: int, week: int | None = None, *, only_scheduled: bool = False
+    ) -> CancelAnswer:
+        """See Messages."""
+        job = people.cancel(tenant, mode, message, now, week, only_scheduled=only_scheduled)
+        return await self._writer.run(Kind.cancel, job)
 
     async def fail(self, tenant: int, mode: int, message: int, now: int, reason: str, week: int | None = None) -> State:
         """See Messages."""

@@ -19,7 +19,9 @@ from postclock.store.sqlite.readers import Readers
 from postclock.store.sqlite.writer import Kind, Writer
 from postclock.store.tables.accounts import StoredAccounts
 from postclock.store.tables.domains import StoredDomains
+from postclock.store.tables.metering import StoredMetering
 from postclock.store.tables.notes import StoreNotes, note
+from postclock.store.tables.outbox import StoredOutbox
 from postclock.store.tables.suppressions import StoredSuppressions
 from postclock.store.tables.templates import StoredTemplates
 
@@ -53,7 +55,9 @@ class SqliteStore(StoreNotes):
         self.accounts = StoredAccounts(desk)
         self.domains = StoredDomains(desk)
         self.templates = StoredTemplates(desk)
+        self.metering = StoredMetering(desk)
         self.suppressions = StoredSuppressions(desk)
+        self.outbox = StoredOutbox(desk)
 
     def _ready(self, at: int) -> None:
         for listener in self._listeners:

@@ -4,19 +4,22 @@ store.steps.work.Work over one connection. A job that fails takes its own moves 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
 import apsw
 
-from postclock.core.lifecycle import RecipientState, State
+from postclock.core.lifecycle import RecipientState, Shown, State
+from postclock.core.plan import Spent
+from postclock.core.suppression import SuppressionList
 from postclock.store.queries import load
 from postclock.store.records import Acceptance, Claimed, IdempotencyKey, Owner
+from postclock.store.sqlite.ahead import CHUNKS, Ahead, KeyIdent, Known, repeated
 from postclock.store.steps.counting import COLUMNS, Tally
 from postclock.store.steps.stored import stored_rows
 from postclock.store.steps.work import (
     BatchFlags,
+    Charge,
     Due,
     Row,
     StoredMessage,
@@ -27,7 +30,6 @@ from postclock.store.steps.work import (
 )
 
 SQL: Final = load("postclock.store.sqlite.sql", "ledger")
-CHUNKS: Final = (100, 10, 1)
 _RECIPIENT_STATES: Final = tuple(RecipientState)
 
 _UPSERT: Final = (
@@ -39,23 +41,19 @@ _UPSERT: Final = (
 _SUMS: Final = f"SELECT {', '.join(f'sum({c})' for c in (*COLUMNS, 'exposed'))} FROM counts WHERE scope = ?"  # noqa: S608
 
 
-@lru_cache(maxsize=32)
-def _repeated(sql: str, times: int) -> str:
-    """The INSERT with its row of values so many times."""
-    head, _, values = sql.partition("VALUES")
-    return f"{head}VALUES {', '.join([values.strip()] * times)}"
-
-
 class Transaction:
     """What a job may do. Rows are plain tuples, in the order of the statement's columns."""
 
-    def __init__(self, connection: apsw.Connection, *, guarded: bool) -> None:
-        """``guarded``: each job has a savepoint of its own, and what it writes is written at once."""
+    def __init__(self, connection: apsw.Connection, *, guarded: bool, ahead: Sequence[Ahead] = ()) -> None:
+        """``guarded``: each job has a savepoint of its own, and what it writes is written at once. ``ahead``: what will be asked."""
         self._connection = connection
         self._guarded = guarded
         self._last: dict[str, list[tuple[Any, ...]]] = {}
         self._job_last: list[tuple[str, list[tuple[Any, ...]]]] = []
+        self._keys: dict[KeyIdent, tuple[bytes, bytes]] = {}
+        self._job_keys: dict[KeyIdent, tuple[bytes, bytes]] = {}
         self._cursor = connection.cursor()
+        self._known = Known(self._cursor, ahead)
         self._batches: dict[int, BatchFlags | None] = {}
         self.tally = Tally()
 
@@ -82,7 +80,7 @@ class Transaction:
         at = 0
         for chunk in CHUNKS:
             while len(rows) - at >= chunk:
-                self._cursor.execute(_repeated(sql, chunk), tuple(chain.from_iterable(rows[at : at + chunk])))
+                self._cursor.execute(repeated(sql, chunk), tuple(chain.from_iterable(rows[at : at + chunk])))
                 at += chunk
 
     def last(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
@@ -131,7 +129,15 @@ class Transaction:
     def tenant(self, ident: int) -> TenantRow | None:
         """See Work."""
         found = self.one(SQL["tenant"], (ident,))
-        return None if found is None else TenantRow(found[0] != 0, found[1], found[2])
+        if found is None:
+            return None
+        status, revision, settings, testers = found
+        return TenantRow(status != 0, revision, settings, frozenset(testers.split("\n")) if testers else frozenset())
+
+    def spent(self, tenant: int, month: int) -> Spent:
+        """See Work."""
+        ((n, cost),) = self.rows(SQL["spent"], (tenant, month))
+        return Spent(n=n, cost_micros=cost, by_key=dict(self.rows(SQL["spent_by_keys"], (tenant, month))))
 
     def counts(self, scope: int) -> list[int]:
         """See Work."""
@@ -149,6 +155,9 @@ class Transaction:
 
     def suppressed(self, tenant: int, mode: int, address: str) -> Sequence[str]:
         """See Work."""
+        known = self._known.lists.get((tenant, mode, address))
+        if known is not None:
+            return known
         return [name for (name,) in self.rows(SQL["is_suppressed"], (tenant, mode, address))]
 
     def is_verified(self, tenant: int, domain: str) -> bool:
@@ -157,7 +166,13 @@ class Transaction:
 
     def key(self, tenant: int, mode: int, key: IdempotencyKey) -> tuple[bytes, bytes] | None:
         """See Work."""
-        found = self.one(SQL["find_key"], (tenant, mode, key.dialect, key.key))
+        ident = (tenant, mode, key.dialect, key.key)
+        noted = self._keys.get(ident)
+        if noted is not None or key.fresh:
+            return noted
+        if ident in self._known.keys:
+            return self._known.keys[ident]
+        found = self.one(SQL["find_key"], ident)
         return None if found is None else (found[0], found[1])
 
     def content(self, submission: int) -> bytes | None:
@@ -238,13 +253,23 @@ class Transaction:
         """See Work."""
         self.do(SQL["add_event"], (message, week, kind, at, recipient, metadata))
 
-    def suppress(self, row: Row, address: str, now: int, *, reason: str, bounce_type: str, status: str) -> None:
+    def suppress(
+        self, row: Row, address: str, now: int, *, kind: SuppressionList, reason: str, bounce_type: str, status: str
+    ) -> None:
         """See Work."""
-        self.do(SQL["suppress"], (row.tenant, row.mode, address, "bounces", now, reason, bounce_type, status))
+        self.do(SQL["suppress"], (row.tenant, row.mode, address, kind, now, reason, bounce_type, status))
+        self._known.lists.pop((row.tenant, row.mode, address), None)
 
-    def charge(self, tenant: int, month: int, n: int) -> None:
+    def note_shown(self, message: int, week: int, shown: Shown, *, opens: int = 0, clicks: int = 0) -> None:
         """See Work."""
-        self.do(SQL["charge"], (tenant, month, n))
+        self.do(SQL["note_shown"], (int(shown), opens, clicks, message))
+
+    def charge(self, charge: Charge) -> None:
+        """See Work."""
+        c = charge
+        self.do(SQL["charge"], (c.tenant, c.month, c.type, c.n, c.cost, c.free))
+        if c.api_key and c.n:
+            self.do(SQL["charge_key"], (c.tenant, c.month, c.api_key, c.n, c.cost))
 
     def insert(self, acceptance: Acceptance) -> None:
         """See Work."""
@@ -254,7 +279,9 @@ class Transaction:
 
     def insert_key(self, tenant: int, mode: int, key: IdempotencyKey, ids: bytes, now: int) -> None:
         """See Work."""
-        self.do(SQL["insert_key"], (tenant, mode, key.dialect, key.key, key.fingerprint, ids, now))
+        ident = (tenant, mode, key.dialect, key.key)
+        self._job_keys[ident] = (key.fingerprint, ids)
+        self.last(SQL["insert_key"], [(*ident, key.fingerprint, ids, now)])
 
     def reopen(self, message: StoredMessage, *, lane: int, ready_at: int, policy: int) -> None:
         """See Work."""
@@ -284,11 +311,14 @@ class Transaction:
         for sql, rows in self._job_last:
             self._last.setdefault(sql, []).extend(rows)
         self._job_last.clear()
+        self._keys.update(self._job_keys)
+        self._job_keys.clear()
 
     def job_failed(self) -> None:
         """The job's savepoint was rolled back: so are its sums, and what it said of batches is read again."""
         self.tally.job_failed()
         self._job_last.clear()
+        self._job_keys.clear()
         self._batches.clear()
 
     def flush_last(self) -> None:

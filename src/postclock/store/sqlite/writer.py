@@ -19,6 +19,7 @@ import apsw
 
 from postclock.core.errors import Busy
 from postclock.runtime.log import get_logger
+from postclock.store.sqlite.ahead import Ahead
 from postclock.store.sqlite.connection import BUSY_MS, be_patient, open_file
 from postclock.store.sqlite.transaction import Job, Transaction
 
@@ -46,12 +47,18 @@ class Kind(IntEnum):
 
 
 class _Ticket:
-    __slots__ = ("error", "future", "job", "loop", "result", "rows")
+    __slots__ = ("ahead", "error", "future", "job", "loop", "result", "rows")
 
     def __init__(
-        self, job: Job, rows: int, loop: asyncio.AbstractEventLoop | None, future: "asyncio.Future[Any] | _Waiter"
+        self,
+        job: Job,
+        rows: int,
+        loop: asyncio.AbstractEventLoop | None,
+        future: "asyncio.Future[Any] | _Waiter",
+        ahead: Ahead | None = None,
     ) -> None:
         self.job = job
+        self.ahead = ahead
         self.rows = rows
         self.loop = loop
         self.future = future
@@ -112,11 +119,11 @@ class Writer:
         self.groups = 0
         self._thread.start()
 
-    async def run(self, kind: Kind, job: Callable[[Transaction], T], rows: int = 1) -> T:
-        """Run ``job`` in the next group; its result once the group is durable, or the job's own error."""
+    async def run(self, kind: Kind, job: Callable[[Transaction], T], rows: int = 1, ahead: Ahead | None = None) -> T:
+        """Run ``job`` in the next group; its result once the group is durable, or the job's own error. ``ahead``: what it will ask."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._put(kind, _Ticket(job, rows, loop, future))
+        self._put(kind, _Ticket(job, rows, loop, future, ahead))
         return await future
 
     def run_sync(self, kind: Kind, job: Callable[[Transaction], T], rows: int = 1) -> T:
@@ -203,7 +210,8 @@ class Writer:
 
     def _try(self, group: list[_Ticket], *, guarded: bool) -> int | None:
         self._connection.execute("BEGIN IMMEDIATE")
-        tx = Transaction(self._connection, guarded=guarded)
+        ahead = [ticket.ahead for ticket in group if ticket.ahead is not None]
+        tx = Transaction(self._connection, guarded=guarded, ahead=ahead)
         run = self._one_guarded if guarded else self._one
         for ticket in group:
             ticket.result = ticket.error = None

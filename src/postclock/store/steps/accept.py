@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from postclock.core.errors import Invalid, KeyReused
+from postclock.core.errors import Invalid, KeyReused, RecipientSuppressed
 from postclock.core.lifecycle import State
 from postclock.store.records import Acceptance, Accepted
 from postclock.store.steps.work import Work
@@ -17,7 +17,7 @@ UNKNOWN_BATCH = "The batch_id is not one of yours: create it with POST /v3/mail/
 def accept(a: Acceptance) -> Callable[[Work], Accepted]:
     """The job that stores a call; its result are the ids, new or replayed.
 
-    Raises Invalid (field ``batch_id``) for a batch that is unknown, another tenant's, sealed or cancelled, and KeyReused.
+    Raises Invalid (field ``batch_id``) for a batch that is unknown, another tenant's, sealed or cancelled, KeyReused and RecipientSuppressed.
     """
 
     def job(tx: Work) -> Accepted:
@@ -28,6 +28,13 @@ def accept(a: Acceptance) -> Callable[[Work], Accepted]:
                 if found[0] != key.fingerprint:
                     raise KeyReused("This idempotency key was used with another body")
                 return Accepted(_decode_ids(found[1]), replayed=True)
+        if a.refuse_suppressed:
+            for message in a.messages:
+                for address in message.addresses:
+                    if lists := tx.suppressed(a.tenant, a.mode, address):
+                        raise RecipientSuppressed(
+                            f"{address} is suppressed ({lists[0]}): remove the suppression first."
+                        )
         if a.batch is not None:
             flags = tx.batch(a.batch)
             if flags is None or (flags.tenant, flags.mode) != (a.tenant, a.mode):

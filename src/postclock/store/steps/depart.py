@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from postclock.core.lifecycle import RecipientState, State, Step, allows, fold
-from postclock.core.when import month_of
-from postclock.store.records import Claimed, Departed, Departure, Held, Owner
+from postclock.core.lifecycle import RecipientState, Shown, State, Step, allows, fold
+from postclock.core.simulation import simulated
+from postclock.store.records import LIVE, TEST, Claimed, Departed, Departure, Held, Owner
+from postclock.store.steps.charging import Charging
 from postclock.store.steps.claim import PAUSED, SUSPENDED, park
 from postclock.store.steps.rows import (
     cancel_with_batch,
@@ -17,7 +18,7 @@ from postclock.store.steps.rows import (
     stop_exposed,
     waiting_state,
 )
-from postclock.store.steps.work import Row, TenantRow, Work
+from postclock.store.steps.work import Charge, Row, TenantRow, Work
 
 GONE = Held("gone")
 SETTLED = Held("settled")
@@ -37,10 +38,9 @@ def depart(owner: Owner, items: Sequence[Departure], now: int) -> Callable[[Work
         if not tx.lives(owner):
             return [GONE] * len(items)
         tenants: dict[int, TenantRow | None] = {}
-        charges: dict[int, int] = {}
-        answers = [_one(tx, owner, item, now, tenants, charges) for item in items]
-        for tenant, n in sorted(charges.items()):
-            tx.charge(tenant, month_of(now), n)
+        charging = Charging(tx, now)
+        answers = [_one(tx, owner, item, now, tenants, charging) for item in items]
+        charging.write()
         return answers
 
     return job
@@ -52,7 +52,7 @@ def _one(
     item: Departure,
     now: int,
     tenants: dict[int, TenantRow | None],
-    charges: dict[int, int],
+    charging: Charging,
 ) -> Departed | Held:
     c = item.claimed
     flags = tx.batch(c.batch)
@@ -63,17 +63,24 @@ def _one(
         return _flagged(tx, owner, c, now, suspended=tenant is None or tenant.suspended)
     if tenant.revision != item.revision:
         return STALE
-    if not tx.is_verified(c.tenant, item.domain):
+    if c.mode == LIVE and not tx.is_verified(c.tenant, item.domain):
         return _refuse(tx, owner, c, now, f"sender domain not verified: {item.domain}")
     dropped = frozenset(r.n for r in c.recipients if tx.suppressed(c.tenant, c.mode, r.address))
     if dropped and (held := _drop(tx, owner, c, dropped, now)) is not None:
         return held
-    first = c.stamp is None
+    if c.mode == TEST:
+        return _simulate(tx, owner, c, dropped, now)
+    charge: Charge | None = None  # a later attempt of what was handed off costs nothing, and no limit stands against it
+    if c.stamp is None:
+        asked = charging.ask(tenant, item, [r for r in c.recipients if r.n not in dropped])
+        if isinstance(asked, str):
+            return _refuse(tx, owner, c, now, asked)
+        charge = asked
     if not tx.depart(c, owner.id, item.stamp, now):
         return EARLY if _held(tx, owner, c, now) is EARLY else GONE
     tx.tally.move(c.batch, c.tenant, c.mode, c.status, State.sending, was_exposed=c.exposed, is_exposed=c.exposed)
-    if first:
-        charges[c.tenant] = charges.get(c.tenant, 0) + len(c.recipients) - len(dropped)
+    if charge is not None:
+        charging.take(charge)
     if item.reissued:
         event(
             tx,
@@ -115,6 +122,32 @@ def _refuse(tx: Work, owner: Owner, c: Claimed, now: int, reason: str) -> Held:
     if isinstance(row, Held):
         return row
     give_up(tx, row, now, reason)
+    return SETTLED
+
+
+def _simulate(tx: Work, owner: Owner, c: Claimed, dropped: frozenset[int], now: int) -> Held:
+    """What a test message comes to, all at once: events and suppressions as of real mail, and nothing leaves."""
+    row = _held(tx, owner, c, now)
+    if isinstance(row, Held) or not allows(Step.simulate, row.status):
+        return row if isinstance(row, Held) else GONE
+    shown = Shown.nothing
+    for r in c.recipients:
+        if r.n in dropped:
+            continue
+        outcome = simulated(r.address)
+        shown = max(shown, outcome.shown)
+        told = {"simulated": True, "smtp_response": outcome.reply}
+        if outcome.list == "bounces":
+            told["bounce_type"] = "hard"
+        event(tx, c.message, c.week, outcome.event, now, r.address, told)
+        if outcome.list is not None:
+            bounce_type = "hard" if outcome.list == "bounces" else ""
+            tx.suppress(
+                row, r.address, now, kind=outcome.list, reason=outcome.reply, bounce_type=bounce_type, status=""
+            )
+        tx.set_recipient(c.message, c.week, r.n, RecipientState.simulated, outcome.reply, now)
+    finish(tx, row, fold(recipient_states(tx, c.message) or [RecipientState.simulated]), now)
+    tx.note_shown(c.message, c.week, shown)
     return SETTLED
 
 

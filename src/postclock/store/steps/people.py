@@ -43,12 +43,19 @@ def _message(tx: Work, tenant: int, mode: int, message: int, week: int | None) -
     return found
 
 
-def cancel(tenant: int, mode: int, message: int, now: int, week: int | None = None) -> Callable[[Work], CancelAnswer]:
-    """The job that cancels a message, or stops its pending recipients when it is exposed."""
+def cancel(
+    tenant: int, mode: int, message: int, now: int, week: int | None = None, *, only_scheduled: bool = False
+) -> Callable[[Work], CancelAnswer]:
+    """The job that cancels a message, or stops its pending recipients when it is exposed.
+
+    ``only_scheduled``: raises NotFound, and changes nothing, where a scheduled message is not cancelled by this very job.
+    """
 
     def job(tx: Work) -> CancelAnswer:
         found = _message(tx, tenant, mode, message, week)
         n = found.n_rcpt
+        if only_scheduled and not _can_be_unscheduled(tx, found):
+            raise NotFound("Message not found")
         if found.status is not None:
             state = State(found.status)
             return CancelAnswer(state, state is State.cancelled, False, 0, n)
@@ -68,6 +75,14 @@ def cancel(tenant: int, mode: int, message: int, now: int, week: int | None = No
         return CancelAnswer(row.status, False, row.exposed, 0, n)
 
     return job
+
+
+def _can_be_unscheduled(tx: Work, found: StoredMessage) -> bool:
+    """Whether a time was asked for, and a cancel would win."""
+    row = tx.row(found.id) if found.status is None else None
+    if row is None or found.due_at <= found.created_at or is_gone_with_batch(tx, row):
+        return False
+    return allows(Step.cancel, row.status, exposed=row.exposed)
 
 
 def fail(

@@ -14,8 +14,10 @@ from postclock.store.steps.rows import (
     event,
     finish,
     is_gone_with_batch,
+    is_proved,
     recipient_states,
     settle,
+    settle_proved,
     stop_exposed,
     wait_again,
 )
@@ -37,6 +39,8 @@ _TAKEN: Final = frozenset({RecipientState.accepted, RecipientState.delivered})
 _ANSWERED: Final = _TAKEN | {RecipientState.bounced, RecipientState.deferred}
 """What the server said itself: news even when it comes late."""
 HOLD: Final = "uncertain: hold"
+EARLIER: Final = "an earlier open or click"
+"""What proves that a mail arrived although its result was lost: the final reply may be ten minutes late."""
 
 
 def record(owner: Owner, results: Sequence[Result], now: int) -> Callable[[Work], list[str]]:
@@ -125,7 +129,7 @@ def _tell(tx: Work, row: Row, result: Result, r: RecipientResult, now: int) -> N
         metadata["next_attempt_at"] = result.retry_at // 1000
     event(tx, row.message, row.week, r.event or EVENTS[r.state], now, r.address, metadata)
     if r.state is RecipientState.bounced and r.bounce_type == "hard":
-        tx.suppress(row, r.address, now, reason=r.reply, bounce_type=r.bounce_type, status=r.enhanced)
+        tx.suppress(row, r.address, now, kind="bounces", reason=r.reply, bounce_type=r.bounce_type, status=r.enhanced)
 
 
 def _place(tx: Work, row: Row, result: Result, state: State, now: int, *, exposed: bool) -> None:
@@ -185,6 +189,9 @@ def _end_in_cancelled_batch(tx: Work, row: Row, now: int, *, exposed: bool, sett
 
 
 def _uncertain(tx: Work, row: Row, result: Result, now: int, reason: str | None, settle_at: int | None) -> None:
+    if is_proved(tx, row):
+        settle_proved(tx, row, now, result.results[0].address, EARLIER)
+        return
     ready_at = result.retry_at if result.policy == "resend" else None
     why = HOLD if result.policy == "hold" else reason
     wait_again(

@@ -9,12 +9,14 @@ from postclock.core.account import TenantSettings
 from postclock.core.lifecycle import State
 from postclock.core.message import UncertainPolicy
 from postclock.store.records import POLICIES, Owner, Rescued
-from postclock.store.steps.record import HOLD, assume_sent
+from postclock.store.steps.record import EARLIER, HOLD, assume_sent
 from postclock.store.steps.rows import (
     cancel_with_batch,
     is_gone_with_batch,
     is_owner_dead,
+    is_proved,
     lose,
+    settle_proved,
     stop_exposed,
     wait_again,
     waiting_state,
@@ -82,6 +84,10 @@ def _lost(tx: Work, row: Row, now: int, uncertain_wait: int, settle_after: int) 
     policy = POLICIES.get(row.policy) or _tenant_policy(tx, row.tenant)
     departed_at = now if row.departed_at is None else row.departed_at
     lost = lose(tx, row, now, DIED)
+    if is_proved(tx, lost):
+        message = tx.message(lost.message)
+        settle_proved(tx, lost, now, None if message is None else message.rcpt, EARLIER)
+        return
     match policy:
         case "resend":
             wait_again(

@@ -196,6 +196,18 @@ def lose(tx: Work, row: Row, now: int, why: str) -> Row:
     return lost
 
 
+def is_proved(tx: Work, row: Row) -> bool:
+    """Whether its lone recipient opened the mail, or followed one of its links, before its result was lost."""
+    message = tx.message(row.message)
+    return message is not None and message.rcpt is not None and message.told > 0
+
+
+def settle_proved(tx: Work, row: Row, now: int, recipient: str | None, by: str) -> None:
+    """End a row whose recipient shows to have the mail: it is delivered, and never sent again."""
+    event(tx, row.message, row.week, "delivered", now, recipient, {"proved_by": by})
+    settle(tx, row, State.delivered, now, exposed=True)
+
+
 def is_owner_dead(tx: Work, row: Row) -> bool:
     """Whether the life that holds the row was ended by another."""
     return row.owner is not None and not tx.is_alive(row.owner)

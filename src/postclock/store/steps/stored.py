@@ -23,7 +23,7 @@ def stored_rows(a: Acceptance) -> list[tuple[str, list[tuple[Any, ...]]]]:
         messages.append(
             (
                 m.id, m.week, a.tenant, a.mode, a.submission, a.batch, n, m.addresses[0] if n == 1 else None, m.from_email, m.subject,
-                m.due_at, a.created_at, m.personal, status, settled_at,
+                m.due_at, a.created_at, m.personal, status, settled_at, int(a.redact),
             )
         )  # fmt: skip
         if n > 1:

@@ -7,7 +7,9 @@ writes what they changed in a few statements after them: a round trip per call w
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from postclock.core.lifecycle import RecipientState, State
+from postclock.core.lifecycle import RecipientState, Shown, State
+from postclock.core.plan import Spent
+from postclock.core.suppression import SuppressionList
 from postclock.store.records import Acceptance, Claimed, IdempotencyKey, Owner
 from postclock.store.steps.counting import Tally
 
@@ -71,6 +73,10 @@ class StoredMessage(NamedTuple):
     stamp: bytes | None
     has_body: int
     """0: retention has dropped what it was made from, so it can never be sent again."""
+    told: int
+    """How many opens and clicks were told of."""
+    created_at: int
+    """Due later than this: a time was asked for."""
 
 
 class StoredRecipient(NamedTuple):
@@ -124,6 +130,21 @@ class TenantRow(NamedTuple):
     suspended: bool
     revision: int
     settings: bytes
+    testers: frozenset[str] = frozenset()
+    """The verified test recipients, in compared form: mail to them costs nothing."""
+
+
+class Charge(NamedTuple):
+    """What a hand-off costs: ``n`` counted recipients, ``free`` ones beside them, and the micro-dollars of it all."""
+
+    tenant: int
+    month: int
+    type: str
+    api_key: int
+    """0: not known, or of no key."""
+    n: int
+    free: int
+    cost: int
 
 
 class Work(Protocol):
@@ -151,6 +172,13 @@ class Work(Protocol):
 
     def tenant(self, ident: int) -> TenantRow | None:
         """The tenant, whose suspension nobody changes before the commit."""
+        ...
+
+    def spent(self, tenant: int, month: int) -> Spent:
+        """What the month has counted as of this very step; nobody adds to it before the commit but who does not look at it.
+
+        Locked last of all: for tenants with limits alone.
+        """
         ...
 
     def counts(self, scope: int) -> list[int]:
@@ -247,12 +275,18 @@ class Work(Protocol):
         """Add an event at the end of the message's timeline; ``metadata`` is a JSON object."""
         ...
 
-    def suppress(self, row: Row, address: str, now: int, *, reason: str, bounce_type: str, status: str) -> None:
-        """Put an address on the list of bounces, unless it is there."""
+    def suppress(
+        self, row: Row, address: str, now: int, *, kind: SuppressionList, reason: str, bounce_type: str, status: str
+    ) -> None:
+        """Put an address on a list, unless it is there."""
         ...
 
-    def charge(self, tenant: int, month: int, n: int) -> None:
-        """``n`` more recipients were handed off."""
+    def note_shown(self, message: int, week: int, shown: Shown, *, opens: int = 0, clicks: int = 0) -> None:
+        """What the newest event says beyond the state; ``opens`` and ``clicks`` more of them."""
+        ...
+
+    def charge(self, charge: Charge) -> None:
+        """So many more recipients were handed off."""
         ...
 
     def insert(self, acceptance: Acceptance) -> None:

@@ -3,7 +3,7 @@
 The service asks for a key by the hash of its secret and keeps the answer for a while; the rest is the operator's and rare.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +25,7 @@ UNPARKED_AT_ONCE: Final = 2_000
 
 
 class StoredAccounts:
-    """store.interface.Accounts."""
+    """store.registers.Accounts."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -56,28 +56,29 @@ class StoredAccounts:
 
         return await self._desk.read(read)
 
-    async def set_tenant(
-        self, tenant: int, *, settings: TenantSettings | None = None, suspended: bool | None = None, now: int = 0
-    ) -> Tenant:
+    async def set_tenant(self, tenant: int, *, suspended: bool, now: int) -> Tenant:
         """See Accounts. Resumed, everything parked for the suspension is ready at once or when it is due."""
 
         def job(tx: Writing) -> Tenant:
-            tx.do(
-                SQL["set_tenant"],
-                (
-                    None if suspended is None else int(suspended),
-                    None if settings is None else msgspec.msgpack.encode(settings),
-                    tenant,
-                ),
-            )
+            tx.do(SQL["set_tenant"], (int(suspended), None, tenant))
             return _tenant(tx.rows, tenant)
 
         changed = await self._desk.write(job)
-        if suspended is False:
+        if not suspended:
             # In slices behind the flag: there may be millions, and nobody else's mail waits for all of them. Resumed again, it goes on.
             while await self._desk.write(lambda tx: _unpark(tx, tenant, now), UNPARKED_AT_ONCE, bulk=True):
                 pass
         return changed
+
+    async def change_settings(self, tenant: int, change: Callable[[TenantSettings], TenantSettings]) -> Tenant:
+        """See Accounts."""
+
+        def job(tx: Writing) -> Tenant:
+            changed = change(_tenant(tx.rows, tenant).settings)
+            tx.do(SQL["set_tenant"], (None, msgspec.msgpack.encode(changed), tenant))
+            return _tenant(tx.rows, tenant)
+
+        return await self._desk.write(job)
 
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
         """See Accounts. Raises NotFound when there is no such tenant."""

@@ -1,15 +1,25 @@
 """Reading messages: the list with its filters and page marks, and one message's whole story."""
 
+from collections.abc import Iterable
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final
 
 from postclock.core import ids
 from postclock.core.errors import NotFound
-from postclock.core.lifecycle import CANCELLABLE, HELD, RECIPIENT_PENDING, SETTLED, WHILE_ALONE, RecipientState, State
+from postclock.core.lifecycle import (
+    CANCELLABLE,
+    HELD,
+    RECIPIENT_PENDING,
+    SETTLED,
+    WHILE_ALONE,
+    RecipientState,
+    Shown,
+    State,
+)
 from postclock.store.queries import load
-from postclock.store.records import EventRow, MessageDetail, MessageFilter, MessageRow, RecipientRow
 from postclock.store.steps.counting import COLUMNS, tenant_scope
 from postclock.store.tables.desk import Run, Words
+from postclock.store.views import EventRow, MessageDetail, MessageFilter, MessageRow, RecipientRow, StatusFilter
 
 _LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 SQL: Final = load("postclock.store.tables.sql", "messages")
@@ -26,14 +36,20 @@ _SHOWN: Final = (
 # "+ 0" keeps a planner off the tenant's index, along which it would walk through all that the tenant ever sent.
 _NOT_BY_TENANT: Final = "m.tenant + 0 = ? AND m.mode + 0 = ?"
 _COLUMNS: Final = (
-    f"m.id, m.week, {_SHOWN} AS shown, m.batch, m.created_at, m.due_at, coalesce(q.handed_at, m.departed_at), m.sent_at, m.delivered_at, m.settled_at, "
-    "coalesce(q.reason, m.reason), coalesce(q.exposed, m.exposed), s.content, m.personal"
+    f"m.id, m.week, {_SHOWN}, m.batch, m.created_at, m.due_at, coalesce(q.handed_at, m.departed_at), m.sent_at, m.delivered_at, m.settled_at, "
+    "coalesce(q.reason, m.reason), coalesce(q.exposed, m.exposed), s.content, m.personal, m.mode, m.shown, m.n_rcpt, m.rcpt"
 )
+_WIDTH: Final = 18
 _JOINS: Final = "LEFT JOIN batches b ON b.id = m.batch {submission}"
 _FROM_MESSAGES: Final = "FROM messages m {queue} " + _JOINS
 _DETAIL: Final = (
-    f"SELECT {_COLUMNS}, m.data_at, coalesce(q.attempt, m.attempt), q.ready_at, coalesce(q.stamp, m.stamp), m.rcpt {_FROM_MESSAGES} "
+    f"SELECT {_COLUMNS}, m.data_at, coalesce(q.attempt, m.attempt), q.ready_at, coalesce(q.stamp, m.stamp) {_FROM_MESSAGES} "
     "WHERE m.id = ? AND m.tenant = ? AND m.mode = ?"
+)
+# Whose address, or what subject: a part of it. Three values.
+_SEARCH: Final = (
+    "({find}(lower(coalesce(m.subject, s.subject) COLLATE {bytewise}), ?) > 0 OR {find}(m.rcpt, ?) > 0 "
+    "OR (m.rcpt IS NULL AND EXISTS (SELECT 1 FROM recipients r WHERE r.message = m.id AND r.week = m.week AND {find}(r.address, ?) > 0)))"
 )
 _FROM_QUEUE: Final = "FROM queue q {message} " + _JOINS
 
@@ -41,7 +57,8 @@ _FROM_QUEUE: Final = "FROM queue q {message} " + _JOINS
 def _conditions(f: MessageFilter) -> tuple[str, list[Any], bool]:
     """(WHERE, its values, whether the queue leads): what waits is found in the queue, not among millions of settled ones."""
     # A recipient's mail is found by the recipient, whatever its state.
-    held = f.states is not None and bool(f.states) and f.states <= HELD and f.to_email is None
+    wanted = f.states if f.status is None else f.status.states.keys()
+    held = bool(wanted) and wanted <= HELD and f.to_email is None  # type: ignore[operator]
     where: list[str] = []
     values: list[Any] = []
 
@@ -66,6 +83,11 @@ def _conditions(f: MessageFilter) -> tuple[str, list[Any], bool]:
         add("coalesce(m.from_email, s.from_email) = ?", f.from_email)
     if f.subject is not None:
         add("{find}(lower(coalesce(m.subject, s.subject) COLLATE {bytewise}), ?) > 0", f.subject.translate(_LOWER))
+    if f.status is not None:
+        sql, args = _of_status(f.status)
+        add(sql, *args)
+    if f.search is not None:
+        add(_SEARCH, f.search.translate(_LOWER), f.search.lower(), f.search.lower())
     if f.template is not None:
         add("s.template = ?", f.template)
     if f.category is not None:
@@ -80,6 +102,29 @@ def _conditions(f: MessageFilter) -> tuple[str, list[Any], bool]:
     if f.end_at is not None:
         add("m.created_at < ?", f.end_at)
     return " AND ".join(where), values, held
+
+
+def _of_status(status: StatusFilter) -> tuple[str, list[Any]]:
+    """(condition, its values): states whose every ``shown`` counts are compared by themselves."""
+    groups: dict[frozenset[Shown], list[State]] = {}
+    for state, shown in status.states.items():
+        groups.setdefault(shown, []).append(state)
+    parts = [
+        f"({_SHOWN}) IN ({_numbers(states)})"
+        + ("" if shown == frozenset(Shown) else f" AND m.shown IN ({_numbers(shown)})")
+        for shown, states in groups.items()
+    ]
+    sql = f"({' OR '.join(parts) or '1 = 0'})"
+    if status.waits is None:
+        return sql, []
+    waits = (
+        f"{'' if status.waits else 'NOT '}({_SHOWN} = {int(State.queued)} AND m.due_at > m.created_at AND m.due_at > ?)"
+    )
+    return f"{sql} AND {waits}", [status.now]
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return ", ".join(str(int(v)) for v in sorted(values))
 
 
 def _first_id(at_ms: int) -> int:
@@ -101,8 +146,21 @@ def page(
     return tuple(_row(r) for r in found), _total(run, wanted, where, values, source)
 
 
+def browse(run: Run, words: Words, wanted: MessageFilter, before: int | None, limit: int) -> tuple[MessageRow, ...]:
+    """Up to ``limit`` rows, newest first; with ``before`` only those below that id."""
+    where, values, held = _conditions(wanted)
+    lead = "q.id" if held else "m.id"
+    if before is not None:
+        where += f" AND {lead} < ?"
+        values.append(before)
+    sql = words.fill(
+        f"SELECT {_COLUMNS} {_FROM_QUEUE if held else _FROM_MESSAGES} WHERE {where} ORDER BY {lead} DESC LIMIT ?"
+    )
+    return tuple(_row(r) for r in run(sql, [*values, limit]))
+
+
 def _total(run: Run, f: MessageFilter, where: str, values: list[Any], source: str) -> int:
-    others = (f.to_email, f.from_email, f.subject, f.template, f.category, f.start_at, f.end_at)
+    others = (f.to_email, f.from_email, f.subject, f.template, f.category, f.start_at, f.end_at, f.status, f.search)
     if all(o is None for o in others):
         scope = tenant_scope(f.tenant, f.mode) if f.batch is None else f.batch
         if f.batch is not None and not run(
@@ -122,6 +180,7 @@ def _row(r: tuple[Any, ...]) -> MessageRow:
     return MessageRow(
         id=r[0], week=r[1], state=State(r[2]), batch=r[3], created_at=r[4], due_at=r[5], departed_at=r[6], sent_at=r[7], delivered_at=r[8], settled_at=r[9],
         reason=r[10], exposed=bool(r[11]), submission=r[12], personal=r[13],
+        mode=r[14], shown=Shown(r[15]), n_rcpt=r[16], rcpt=r[17],
     )  # fmt: skip
 
 
@@ -131,14 +190,14 @@ def detail(run: Run, words: Words, tenant: int, mode: int, message: int) -> Mess
     if not found:
         raise NotFound("Message not found")
     r = found[0]
-    row = _row(r[:14])
-    data_at, attempt, ready_at, stamp, alone = r[14:]
+    row = _row(r[:_WIDTH])
+    data_at, attempt, ready_at, stamp = r[_WIDTH:]
     recipients = tuple(
         RecipientRow(n, address, _recipient_shown(RecipientState(state), row.state), reply, at)
         for n, address, state, reply, at in run(SQL["recipients"], (message, row.week))
     )
-    if alone is not None:
-        recipients = (RecipientRow(0, alone, WHILE_ALONE[row.state], row.reason, row.settled_at),)
+    if row.rcpt is not None:
+        recipients = (RecipientRow(0, row.rcpt, WHILE_ALONE[row.state], row.reason, row.settled_at),)
     events = tuple(
         EventRow(n, kind, at, recipient, metadata)
         for n, kind, at, recipient, metadata in run(SQL["events"], (message, row.week))

@@ -3,19 +3,24 @@
 A domain may be asked for by many tenants and is live for one: the first that verified it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from postclock.core.errors import Conflict, NotFound
+from postclock.core.sealing import DKIM, WEBHOOK
 from postclock.core.sending_domain import SealedKey, SendingDomain
 from postclock.store.queries import load
 from postclock.store.tables.desk import Desk, Run, Writing
+from postclock.store.tables.outbox import reseal as reseal_webhooks
 
-SQL: Final = load("postclock.store.tables.sql", "domains")
+COLUMNS: Final = "tenant, domain, created_at, verified_at, trusted, from_name, updated_at, checked_at, spf_at, dmarc_at"
+SQL: Final = {
+    name: sql.replace("{columns}", COLUMNS) for name, sql in load("postclock.store.tables.sql", "domains").items()
+}
 
 
 class StoredDomains:
-    """store.interface.Domains."""
+    """store.registers.Domains."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -78,15 +83,41 @@ class StoredDomains:
 
         return await self._desk.write(job)
 
-    async def reseal(self, again: Callable[[bytes], bytes], check_value: str) -> int:
+    async def note_checked(
+        self, tenant: int, domain: str, *, spf: bool | None, dmarc: bool | None, at: int
+    ) -> SendingDomain:
+        """See Domains."""
+
+        def job(tx: Writing) -> SendingDomain:
+            there = _domain(tx.rows, tenant, domain)
+            spf_at, dmarc_at = _since(there.spf_at, spf, at), _since(there.dmarc_at, dmarc, at)
+            tx.do(SQL["set_checked"], (at, at, spf_at, dmarc_at, tenant, domain))
+            return _domain(tx.rows, tenant, domain)
+
+        return await self._desk.write(job)
+
+    async def set_from_name(self, tenant: int, domain: str, name: str, at: int) -> SendingDomain:
+        """See Domains."""
+
+        def job(tx: Writing) -> SendingDomain:
+            there = _domain(tx.rows, tenant, domain)
+            if there.from_name != name:
+                tx.do(SQL["set_from_name"], (name, at, tenant, domain))
+                _raise_revision(tx, tenant)
+            return _domain(tx.rows, tenant, domain)
+
+        return await self._desk.write(job)
+
+    async def reseal(self, again: Callable[[str, bytes], bytes], notes: Mapping[str, str]) -> int:
         """See Domains."""
 
         def job(tx: Writing) -> int:
             rows = tx.rows(SQL["all_sealed"], ())
             for ident, sealed in rows:
-                tx.do(SQL["set_sealed"], (again(sealed), ident))
-            tx.do(SQL["set_key_check"], (check_value,))
-            return len(rows)
+                tx.do(SQL["set_sealed"], (again(DKIM, sealed), ident))
+            hooks = reseal_webhooks(tx, lambda sealed: again(WEBHOOK, sealed))
+            tx.many(SQL["set_note"], sorted(notes.items()))
+            return len(rows) + hooks
 
         return await self._desk.write(job)
 
@@ -105,6 +136,17 @@ def _set_verified(tx: Writing, there: SendingDomain, at: int | None, *, trusted:
     tx.do(SQL["set_verified"], (at, int(trusted), there.tenant, there.domain))
     if (at is None) is not (there.verified_at is None):
         _raise_revision(tx, there.tenant)
+
+
+def _since(was: int | None, found: bool | None, at: int) -> int | None:
+    """Since when a record is there: what is not known changes nothing."""
+    match found:
+        case None:
+            return was
+        case True:
+            return at if was is None else was
+        case _:
+            return None
 
 
 def _raise_revision(tx: Writing, tenant: int) -> None:
@@ -128,7 +170,7 @@ def _domain(run: Run, tenant: int | None, domain: str) -> SendingDomain:
 
 
 def _domain_from(run: Run, row: tuple[Any, ...]) -> SendingDomain:
-    tenant, domain, created_at, verified_at, trusted = row
+    tenant, domain, created_at, verified_at, trusted, from_name, updated_at, checked_at, spf_at, dmarc_at = row
     keys = tuple(
         SealedKey(
             id=ident,
@@ -148,4 +190,9 @@ def _domain_from(run: Run, row: tuple[Any, ...]) -> SendingDomain:
         verified_at=verified_at,
         trusted=bool(trusted),
         keys=keys,
+        from_name=from_name,
+        updated_at=updated_at or created_at,
+        checked_at=checked_at,
+        spf_at=spf_at,
+        dmarc_at=dmarc_at,
     )

@@ -4,8 +4,8 @@ from typing import Final
 
 from postclock.core.errors import Busy
 from postclock.store.queries import load
-from postclock.store.records import Overview
 from postclock.store.tables.desk import Desk, Run, Words, Writing
+from postclock.store.views import Overview
 
 SQL: Final = load("postclock.store.tables.sql", "notes")
 OVERVIEW_SECONDS: Final = 10.0

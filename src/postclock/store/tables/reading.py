@@ -11,10 +11,11 @@ import msgspec
 
 from postclock.core.errors import KeyReused
 from postclock.core.lifecycle import State
-from postclock.store.records import Accepted, BatchStatus, IdempotencyKey, MessageDetail, MessageFilter, Page, ParkedRow
+from postclock.store.records import Accepted, BatchStatus, IdempotencyKey
 from postclock.store.tables import batches, browse
 from postclock.store.tables.browse import SQL
 from postclock.store.tables.desk import Desk, Run, Writing
+from postclock.store.views import MessageDetail, MessageFilter, MessageRow, Page, ParkedRow
 
 MARK_LIFE_MS: Final = 600_000
 """A page mark is good for ten minutes."""
@@ -91,6 +92,19 @@ class MessageReading:
             await self._desk.write(mark)
         return found
 
+    async def browse(self, wanted: MessageFilter, before: int | None, limit: int) -> tuple[MessageRow, ...]:
+        """See Messages."""
+        return await self._desk.read(lambda run: browse.browse(run, self._desk.words, wanted, before, limit))
+
+    async def by_key(self, tenant: int, mode: int, dialect: str, key: str) -> tuple[tuple[int, int], ...] | None:
+        """See Messages."""
+
+        def read(run: Run) -> tuple[tuple[int, int], ...] | None:
+            found = run(SQL["find_key"], (tenant, mode, dialect, key))
+            return _decode_ids(found[0][1]) if found else None
+
+        return await self._desk.read(read)
+
     async def create_batch(self, ident: int, tenant: int, mode: int, now: int) -> None:
         """See Messages."""
         await self._desk.write(batches.create(ident, tenant, mode, now))
@@ -114,6 +128,6 @@ class MessageReading:
 def _digest(wanted: MessageFilter, page_size: int) -> bytes:
     values = (
         wanted.mode, sorted(wanted.states) if wanted.states is not None else None, wanted.to_email, wanted.from_email, wanted.subject, wanted.batch,
-        wanted.template, wanted.category, wanted.start_at, wanted.end_at, page_size,
+        wanted.template, wanted.category, wanted.start_at, wanted.end_at, wanted.search, repr(wanted.status), page_size,
     )  # fmt: skip
     return hashlib.sha256(msgspec.json.encode(values)).digest()[:16]

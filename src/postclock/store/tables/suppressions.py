@@ -3,9 +3,10 @@
 A list may grow to millions: listings go by an index, and a whole list is removed in slices.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from postclock.core.suppression import Suppression, SuppressionList
+from postclock.core.suppression import LISTS, Suppression, SuppressionList
 from postclock.store.queries import load
 from postclock.store.tables.desk import Desk, Run, Writing
 
@@ -16,25 +17,20 @@ _LATEST: Final = (1 << 63) - 1  # the largest integer that a column keeps
 
 
 class StoredSuppressions:
-    """store.interface.Suppressions."""
+    """store.registers.Suppressions."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     async def suppress(self, tenant: int, mode: int, entry: Suppression) -> Suppression:
         """See Suppressions."""
-        values = (
-            tenant,
-            mode,
-            entry.address,
-            entry.list,
-            entry.created_at,
-            entry.reason,
-            entry.bounce_type,
-            entry.status,
-        )
-        await self._desk.write(lambda tx: tx.do(SQL["suppress"], values))
+        await self._desk.write(lambda tx: tx.do(SQL["suppress"], _values(tenant, mode, entry)))
         return entry
+
+    async def suppress_all(self, tenant: int, mode: int, entries: Sequence[Suppression]) -> None:
+        """See Suppressions."""
+        rows = [_values(tenant, mode, entry) for entry in entries]
+        await self._desk.write(lambda tx: tx.many(SQL["suppress"], rows), len(rows), bulk=True)
 
     async def suppressions(
         self,
@@ -66,6 +62,26 @@ class StoredSuppressions:
 
         return await self._desk.read(read)
 
+    async def suppressed_anywhere(
+        self, tenant: int, mode: int, before: tuple[int, str] | None, limit: int
+    ) -> list[Suppression]:
+        """See Suppressions. Each list by its index; of what they give together the newest are taken."""
+        position = (_LATEST, "") if before is None else before
+
+        def read(run: Run) -> list[Suppression]:
+            found = [
+                _entry_from(row)
+                for kind in LISTS
+                for row in run(SQL["newest"], (tenant, mode, kind, position[0], *position, limit))
+            ]
+            return sorted(found, key=lambda e: (e.created_at, e.address), reverse=True)[:limit]
+
+        return await self._desk.read(read)
+
+    async def unsuppress_anywhere(self, tenant: int, mode: int, address: str) -> int:
+        """See Suppressions."""
+        return await self._desk.write(lambda tx: tx.do(SQL["remove_anywhere"], (tenant, mode, address)))
+
     async def suppression(self, tenant: int, mode: int, kind: SuppressionList, address: str) -> Suppression | None:
         """See Suppressions."""
 
@@ -87,6 +103,19 @@ class StoredSuppressions:
         while n := await self._desk.write(job, REMOVED_AT_ONCE, bulk=True):
             removed += n
         return removed
+
+
+def _values(tenant: int, mode: int, entry: Suppression) -> tuple[Any, ...]:
+    return (
+        tenant,
+        mode,
+        entry.address,
+        entry.list,
+        entry.created_at,
+        entry.reason,
+        entry.bounce_type,
+        entry.status,
+    )
 
 
 def _entry_from(row: tuple[Any, ...]) -> Suppression:

@@ -4,11 +4,12 @@ Deleting is soft: a message that waits may still name the version it was accepte
 tenant's revision in the same transaction, so mail prepared from the former state is made again.
 """
 
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import msgspec
 
-from postclock.core.errors import Conflict, Invalid, NotFound
+from postclock.core.errors import Conflict, Invalid, NotFound, Unprocessable
 from postclock.core.template import Generation, Template, TemplateVersion
 from postclock.store.queries import load
 from postclock.store.tables.desk import Desk, Run, Writing
@@ -22,18 +23,21 @@ ACTIVE_STAYS: Final = "The active version cannot be deleted: activate another on
 
 
 class StoredTemplates:
-    """store.interface.Templates."""
+    """store.registers.Templates."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def create_template(self, tenant: int, template: Template) -> Template:
+    async def create_template(self, tenant: int, template: Template, *, most: int | None = None) -> Template:
         """See Templates. It may come with versions; when several are active, the last of them is."""
 
         def job(tx: Writing) -> Template:
             if tx.one(SQL["id_taken"], (tenant, template.id)) is not None:
                 raise Conflict(f"A template with the id {template.id} exists already")
-            _refuse_name(tx, tenant, template.name, template.id)
+            if most is not None and tx.rows(SQL["count_simple"], (tenant,))[0][0] >= most:
+                raise Unprocessable(f"There are {most:,} templates, the most that can be: delete one first.")
+            if template.generation != "simple":
+                _refuse_name(tx, tenant, template.name, template.id)
             tx.do(
                 SQL["insert_template"],
                 (tenant, template.id, template.name, template.generation, template.created_at, template.updated_at),
@@ -45,7 +49,7 @@ class StoredTemplates:
 
         return await self._desk.write(job, 1 + len(template.versions))
 
-    async def templates(self, tenant: int, generations: frozenset[Generation] | None = None) -> list[Template]:
+    async def templates(self, tenant: int, generations: Collection[Generation] | None = None) -> list[Template]:
         """See Templates."""
 
         def read(run: Run) -> list[Template]:
@@ -72,6 +76,33 @@ class StoredTemplates:
             return _template(tx.rows, tenant, ident)
 
         return await self._desk.write(job)
+
+    async def revise_template(
+        self, tenant: int, ident: str, revise: Callable[[Template], Template], now: int
+    ) -> Template:
+        """See Templates."""
+
+        def job(tx: Writing) -> Template:
+            there = _template(tx.rows, tenant, ident)
+            wanted = revise(there)
+            if wanted == there:
+                return there
+            tx.do(SQL["rename_template"], (wanted.name, tenant, ident))
+            known = {v.id: v for v in there.versions}
+            for version in wanted.versions:
+                was = known.get(version.id)
+                if was is None:
+                    _insert_version(tx, tenant, version)
+                elif was.active is not version.active:
+                    tx.do(SQL["deactivate"], (tenant, ident))
+                    if version.active:
+                        tx.do(SQL["activate"], (tenant, version.id))
+            _touch(tx, tenant, ident, now)
+            if wanted.versions != there.versions:
+                _raise_revision(tx, tenant)
+            return _template(tx.rows, tenant, ident)
+
+        return await self._desk.write(job, 3)
 
     async def delete_template(self, tenant: int, ident: str, now: int) -> None:
         """See Templates."""
@@ -158,7 +189,15 @@ class StoredTemplates:
 def _insert_version(tx: Writing, tenant: int, version: TemplateVersion) -> None:
     if version.active:
         tx.do(SQL["deactivate"], (tenant, version.template))
+    if version.simple:
+        version = msgspec.structs.replace(version, number=_next_number(tx, tenant, version.template))
     tx.do(SQL["insert_version"], (tenant, *values_of(version)))
+
+
+def _next_number(tx: Writing, tenant: int, template: str) -> int:
+    found = tx.one(SQL["last_number"], (tenant, template))
+    assert found is not None
+    return int(found[0]) + 1
 
 
 def _touch(tx: Writing, tenant: int, ident: str, now: int) -> None:
@@ -190,13 +229,15 @@ def _template(run: Run, tenant: int, ident: str) -> Template:
 
 def _template_from(run: Run, tenant: int, row: tuple[Any, ...]) -> Template:
     ident, name, generation, created_at, updated_at = row
+    # Each change of a simple template leaves a version behind that nobody lists: a hundred of them must not be read for the one.
+    which = "newest_version" if generation == "simple" else "versions"
     return Template(
         id=ident,
         name=name,
         generation=generation,
         created_at=created_at,
         updated_at=updated_at,
-        versions=tuple(version_from(v) for v in run(SQL["versions"], (tenant, ident))),
+        versions=tuple(version_from(v) for v in run(SQL[which], (tenant, ident))),
     )
 
 

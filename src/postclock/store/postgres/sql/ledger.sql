@@ -1,15 +1,15 @@
 -- Accept, claim, depart, record: the path of a mail. The names are those of SQLite; here a statement reads or writes for a whole
 -- group at once, because a round trip a row would cost more than the row. Locks, in this order everywhere: owner, tenants, batches,
--- queue rows (or messages without one), each by id; counts, usage and idempotency keys come last, sorted.
+-- queue rows (or messages without one), each by id, the usage of tenants with limits; counts, usage and idempotency keys come last, sorted.
 
 -- name: insert_submission
 INSERT INTO submissions (id, week, tenant, created_at, from_email, subject, template, categories, content)
 SELECT * FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[])
 
 -- name: insert_message
-INSERT INTO messages (id, week, tenant, mode, submission, batch, n_rcpt, rcpt, from_email, subject, due_at, created_at, personal, status, settled_at)
+INSERT INTO messages (id, week, tenant, mode, submission, batch, n_rcpt, rcpt, from_email, subject, due_at, created_at, personal, status, settled_at, redact)
 SELECT * FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::text[],
-                     $11::bigint[], $12::bigint[], $13::bytea[], $14::smallint[], $15::bigint[])
+                     $11::bigint[], $12::bigint[], $13::bytea[], $14::smallint[], $15::bigint[], $16::smallint[])
 
 -- name: insert_recipient
 INSERT INTO recipients (message, n, week, address, state)
@@ -107,14 +107,35 @@ JOIN domains d ON d.tenant = x.tenant AND d.domain = x.domain WHERE d.verified_a
 
 -- name: tenant
 -- The gate as with batches, under the negative id: or a busy tenant could not be suspended.
-SELECT id, status, revision, settings FROM tenants WHERE id = ANY($1::bigint[])
+-- With its verified test recipients: there are a handful at the most.
+SELECT id, status, revision, settings, ARRAY(SELECT r.address FROM test_recipients r WHERE r.tenant = tenants.id AND r.verified_at IS NOT NULL)
+FROM tenants WHERE id = ANY($1::bigint[])
   AND (SELECT count(pg_advisory_xact_lock_shared(-x)) FROM (SELECT x FROM unnest($1::bigint[]) AS x ORDER BY x) AS gate) >= 0
 ORDER BY id FOR SHARE
 
 -- name: charge
-INSERT INTO usage (tenant, month, channel, type, n)
-SELECT tenant, month, 'email', 'transactional', n FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS x(tenant, month, n)
-ON CONFLICT (tenant, month, channel, type) DO UPDATE SET n = usage.n + excluded.n
+INSERT INTO usage (tenant, month, channel, type, n, cost, free)
+SELECT tenant, month, 'email', type, n, cost, free
+FROM unnest($1::bigint[], $2::int[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[]) AS x(tenant, month, type, n, cost, free)
+ON CONFLICT (tenant, month, channel, type) DO UPDATE SET n = usage.n + excluded.n, cost = usage.cost + excluded.cost, free = usage.free + excluded.free
+
+-- name: charge_key
+INSERT INTO usage_keys (tenant, month, api_key, n, cost)
+SELECT * FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[])
+ON CONFLICT (tenant, month, api_key) DO UPDATE SET n = usage_keys.n + excluded.n, cost = usage_keys.cost + excluded.cost
+
+-- name: lock_usage
+-- After every other lock, in the order of the tenants. What was spent is read behind it by statements of their own: this one has its
+-- snapshot from before the wait.
+SELECT count(pg_advisory_xact_lock($2::int, (x % 2147483647)::int)) FROM (SELECT x FROM unnest($1::bigint[]) AS x ORDER BY x) AS gate
+
+-- name: spent
+SELECT u.tenant, u.month, sum(u.n)::bigint, sum(u.cost)::bigint FROM unnest($1::bigint[], $2::int[]) AS x(tenant, month)
+JOIN usage u ON u.tenant = x.tenant AND u.month = x.month WHERE u.channel = 'email' GROUP BY u.tenant, u.month
+
+-- name: spent_by_keys
+SELECT u.tenant, u.month, u.api_key, u.cost FROM unnest($1::bigint[], $2::int[]) AS x(tenant, month)
+JOIN usage_keys u ON u.tenant = x.tenant AND u.month = x.month
 
 -- name: row
 SELECT id, message, week, tenant, mode, lane, batch, due_at, ready_at, status, owner, attempt, exposed, policy, deferrals, tried_at, handed_at, departed_at,
@@ -138,14 +159,20 @@ DELETE FROM queue WHERE id = ANY($1::bigint[])
 -- name: settle_message
 UPDATE messages m SET status = x.status, exposed = x.exposed, departed_at = x.departed_at, data_at = coalesce(x.data_at, m.data_at),
        sent_at = coalesce(m.sent_at, x.delivered_at), delivered_at = x.delivered_at, settled_at = x.settled_at, attempt = x.attempt, stamp = x.stamp,
-       reason = x.reason
+       reason = x.reason, redact = CASE m.redact WHEN 1 THEN 2 ELSE m.redact END
 FROM unnest($1::bigint[], $2::int[], $3::smallint[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::int[], $10::bytea[], $11::text[])
      AS x(id, week, status, exposed, departed_at, data_at, delivered_at, settled_at, attempt, stamp, reason)
 WHERE m.id = x.id AND m.week = x.week
 
 -- name: note_sent
-UPDATE messages m SET sent_at = coalesce(m.sent_at, x.at), data_at = coalesce(x.data_at, m.data_at)
+UPDATE messages m SET sent_at = coalesce(m.sent_at, x.at), data_at = coalesce(x.data_at, m.data_at),
+       redact = CASE m.redact WHEN 1 THEN 2 ELSE m.redact END
 FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[]) AS x(id, week, at, data_at) WHERE m.id = x.id AND m.week = x.week
+
+-- name: note_shown
+-- A statement of its own, after the group's others: one of them may have settled the same message.
+UPDATE messages m SET shown = x.shown, opens = m.opens + x.opens, clicks = m.clicks + x.clicks
+FROM unnest($1::bigint[], $2::int[], $3::smallint[], $4::int[], $5::int[]) AS x(id, week, shown, opens, clicks) WHERE m.id = x.id AND m.week = x.week
 
 -- name: set_recipient
 UPDATE recipients r SET state = x.state, reply = x.reply, at = x.at
@@ -158,7 +185,7 @@ SELECT message, n, address, state, reply FROM recipients WHERE message = ANY($1:
 -- name: message
 -- Without a queue row the message's own row is what a step holds on to.
 SELECT id, week, tenant, mode, submission, batch, n_rcpt, rcpt, due_at, status, exposed, departed_at, attempt, stamp,
-       (personal IS NOT NULL)::int
+       (personal IS NOT NULL)::int, opens + clicks, created_at
 FROM messages WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
 
 -- name: message_scope
@@ -194,7 +221,8 @@ INSERT INTO queue (id, message, week, tenant, mode, lane, batch, due_at, ready_a
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, {state:queued}, $10, $11, $12, $13, $14)
 
 -- name: reopen_message
-UPDATE messages SET status = NULL, settled_at = NULL, delivered_at = NULL, reason = NULL WHERE id = $1 AND week = $2
+-- What its content was to be forgotten for has not happened: it is sent from it once more.
+UPDATE messages SET status = NULL, settled_at = NULL, delivered_at = NULL, reason = NULL, redact = CASE redact WHEN 2 THEN 1 ELSE redact END WHERE id = $1 AND week = $2
 
 -- name: overdue
 SELECT id, tenant, batch FROM queue WHERE lane < $1 AND ready_at IS NOT NULL AND ready_at < $2 AND due_at < $2 AND status IN {set:waiting} LIMIT $3

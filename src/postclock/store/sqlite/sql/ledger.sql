@@ -5,8 +5,8 @@ INSERT INTO submissions (id, week, tenant, created_at, from_email, subject, temp
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_message
-INSERT INTO messages (id, week, tenant, mode, submission, batch, n_rcpt, rcpt, from_email, subject, due_at, created_at, personal, status, settled_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO messages (id, week, tenant, mode, submission, batch, n_rcpt, rcpt, from_email, subject, due_at, created_at, personal, status, settled_at, redact)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_recipient
 INSERT INTO recipients (message, n, week, address, state) VALUES (?, ?, ?, ?, ?)
@@ -57,11 +57,24 @@ SELECT 1 FROM owners WHERE id = ? AND epoch = 1
 SELECT 1 FROM domains WHERE tenant = ? AND domain = ? AND verified_at IS NOT NULL
 
 -- name: tenant
-SELECT status, revision, settings FROM tenants WHERE id = ?
+-- With its verified test recipients, a line each (no address has a line break): there are a handful at the most.
+SELECT status, revision, settings,
+       (SELECT group_concat(address, char(10)) FROM test_recipients r WHERE r.tenant = tenants.id AND r.verified_at IS NOT NULL)
+FROM tenants WHERE id = ?
+
+-- name: spent
+SELECT ifnull(sum(n), 0), ifnull(sum(cost), 0) FROM usage WHERE tenant = ? AND month = ? AND channel = 'email'
+
+-- name: spent_by_keys
+SELECT api_key, cost FROM usage_keys WHERE tenant = ? AND month = ?
 
 -- name: charge
-INSERT INTO usage (tenant, month, channel, type, n) VALUES (?, ?, 'email', 'transactional', ?)
-ON CONFLICT (tenant, month, channel, type) DO UPDATE SET n = n + excluded.n
+INSERT INTO usage (tenant, month, channel, type, n, cost, free) VALUES (?, ?, 'email', ?, ?, ?, ?)
+ON CONFLICT (tenant, month, channel, type) DO UPDATE SET n = n + excluded.n, cost = cost + excluded.cost, free = free + excluded.free
+
+-- name: charge_key
+INSERT INTO usage_keys (tenant, month, api_key, n, cost) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (tenant, month, api_key) DO UPDATE SET n = n + excluded.n, cost = cost + excluded.cost
 
 -- name: row
 SELECT id, message, week, tenant, mode, lane, batch, due_at, ready_at, status, owner, attempt, exposed, policy, deferrals, tried_at, handed_at, departed_at,
@@ -77,11 +90,14 @@ DELETE FROM queue WHERE id = ?
 
 -- name: settle_message
 UPDATE messages SET status = ?, exposed = ?, departed_at = ?, data_at = ifnull(?, data_at), sent_at = ifnull(sent_at, ?), delivered_at = ?, settled_at = ?,
-       attempt = ?, stamp = ?, reason = ?
+       attempt = ?, stamp = ?, reason = ?, redact = CASE redact WHEN 1 THEN 2 ELSE redact END
 WHERE id = ?
 
 -- name: note_sent
-UPDATE messages SET sent_at = ifnull(sent_at, ?), data_at = ifnull(?, data_at) WHERE id = ?
+UPDATE messages SET sent_at = ifnull(sent_at, ?), data_at = ifnull(?, data_at), redact = CASE redact WHEN 1 THEN 2 ELSE redact END WHERE id = ?
+
+-- name: note_shown
+UPDATE messages SET shown = ?, opens = opens + ?, clicks = clicks + ? WHERE id = ?
 
 -- name: set_recipient
 UPDATE recipients SET state = ?, reply = ?, at = ? WHERE message = ? AND n = ?
@@ -90,7 +106,8 @@ UPDATE recipients SET state = ?, reply = ?, at = ? WHERE message = ? AND n = ?
 SELECT n, address, state, reply FROM recipients WHERE message = ? ORDER BY n
 
 -- name: message
-SELECT id, week, tenant, mode, submission, batch, n_rcpt, rcpt, due_at, status, exposed, departed_at, attempt, stamp, personal IS NOT NULL
+SELECT id, week, tenant, mode, submission, batch, n_rcpt, rcpt, due_at, status, exposed, departed_at, attempt, stamp, personal IS NOT NULL,
+       opens + clicks, created_at
 FROM messages WHERE id = ?
 
 -- name: take_out
@@ -136,4 +153,5 @@ INSERT INTO queue (id, message, week, tenant, mode, lane, batch, due_at, ready_a
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {state:queued}, ?, ?, ?, ?, ?)
 
 -- name: reopen_message
-UPDATE messages SET status = NULL, settled_at = NULL, delivered_at = NULL, reason = NULL WHERE id = ?
+-- What its content was to be forgotten for has not happened: it is sent from it once more.
+UPDATE messages SET status = NULL, settled_at = NULL, delivered_at = NULL, reason = NULL, redact = CASE redact WHEN 2 THEN 1 ELSE redact END WHERE id = ?

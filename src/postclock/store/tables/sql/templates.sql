@@ -8,7 +8,11 @@ INSERT INTO templates (tenant, id, name, generation, created_at, updated_at) VAL
 SELECT 1 FROM templates WHERE tenant = ? AND id = ?
 
 -- name: name_taken
-SELECT 1 FROM templates WHERE tenant = ? AND name = ? AND id <> ? AND deleted_at IS NULL
+-- Names of simple templates are free.
+SELECT 1 FROM templates WHERE tenant = ? AND name = ? AND id <> ? AND deleted_at IS NULL AND generation <> 'simple'
+
+-- name: count_simple
+SELECT COUNT(*) FROM templates WHERE tenant = ? AND generation = 'simple' AND deleted_at IS NULL
 
 -- name: template
 SELECT id, name, generation, created_at, updated_at FROM templates WHERE tenant = ? AND id = ? AND deleted_at IS NULL
@@ -32,12 +36,18 @@ UPDATE template_versions SET active = 0, deleted_at = ? WHERE tenant = ? AND tem
 -- name: versions
 SELECT {columns} FROM template_versions WHERE tenant = ? AND template = ? AND deleted_at IS NULL ORDER BY created_at, id
 
+-- name: newest_version
+SELECT {columns} FROM template_versions WHERE tenant = ? AND template = ? AND deleted_at IS NULL ORDER BY number DESC, id DESC LIMIT 1
+
+-- name: last_number
+SELECT COALESCE(MAX(number), 0) FROM template_versions WHERE tenant = ? AND template = ?
+
 -- name: version
 SELECT {columns} FROM template_versions WHERE tenant = ? AND template = ? AND id = ? AND deleted_at IS NULL
 
 -- name: insert_version
 INSERT INTO template_versions (tenant, {columns})
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: change_version
 UPDATE template_versions SET name = ?, subject = ?, preheader = ?, html = ?, plain = ?, plain_given = ?, editor = ?, updated_at = ?
