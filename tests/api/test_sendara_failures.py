@@ -13,7 +13,7 @@ from postclock.api.endpoint import Call, Endpoint, Reply
 from postclock.api.failures import failure_of
 from postclock.api.limits import Ceiling, Limits
 from postclock.api.scaisend.failures import VOICE as SCAISEND_VOICE
-from postclock.api.sendara.failures import VOICE
+from postclock.api.sendara.failures import BY_STATUS, VOICE
 from postclock.api.shape import THREAD_FROM
 from postclock.core.account import Scope
 from postclock.core.errors import (
@@ -79,6 +79,13 @@ def test_every_bad_field_stands_in_the_sentence() -> None:
     error = Invalid([FieldError("Too long.", "a.b"), FieldError("Bad"), FieldError("Required.", "c")])
     told = json.loads(VOICE.failure_body("/v1/send", failure_of(error)))
     assert told["error"]["message"] == "a.b: Too long. Bad. c: Required."
+
+
+def test_every_code_is_in_the_documentation() -> None:
+    """With its status."""
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    for status, code in {(status, code) for _, status, code, _ in EVERY} | set(BY_STATUS.items()):
+        assert any(line.startswith(f"| `{code}` | ") and str(status) in line for line in page.splitlines()), code
 
 
 # What every endpoint of /v1 goes through

@@ -56,6 +56,20 @@ def test_a_batch_is_an_array_in_and_out() -> None:
     assert set(WHOLE["paths"]["/v1/send"]["post"]["responses"]) >= {"201", "400", "402", "409", "422", "429"}
 
 
+def test_the_list_may_answer_one_message() -> None:
+    """The look-up by idempotency key is the same operation."""
+    given = WHOLE["paths"]["/v1/messages"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert given == {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("MessageList", "MessageDetail")]}
+
+
+def test_scopes_are_told_in_the_words_of_keys() -> None:
+    """A key of /v1 has one of three words; what they stand for is told beside them."""
+    said = {path: methods["get"].get("description") for path, methods in WHOLE["paths"].items() if "get" in methods}
+    assert said["/v1/messages"] == "Needs a key of the scope read or admin (messages.read)."
+    assert said["/v1/suppressions"] == "Needs a key of the scope send or read or admin (suppressions.read)."
+    assert said["/v1/account/verification"] is None
+
+
 def test_every_reference_leads_somewhere() -> None:
     """Each $ref names a schema that is there, and each schema is referred to."""
     text = msgspec.json.encode(WHOLE).decode()

@@ -130,6 +130,7 @@ BAD: list[tuple[str, Json, str]] = [
     ("large metadata", {"metadata": {"from_email": "a@example.com", "x": "y" * MAX_METADATA}}, "metadata"),
     ("a sender that is no text", {"metadata": {"from_email": 5}}, "metadata.from_email"),
     ("a sender that is no address", {"metadata": {"from_email": "hello"}}, "metadata.from_email"),
+    ("half a pair of angle brackets", {"metadata": {"from_email": "hello@example.com>"}}, "metadata.from_email"),
     ("two senders", {"metadata": {"from_email": "A <a@example.com>, B <b@example.com>"}}, "metadata.from_email"),
     ("a line break in the name", {"metadata": {"from_email": "A\nB <a@example.com>"}}, "metadata.from_email"),
     ("a long name", {"metadata": {"from_email": "A" * 1_001 + " <a@example.com>"}}, "metadata.from_email"),
@@ -325,13 +326,14 @@ async def test_the_checks_have_an_order(api: SendApi) -> None:
     api.undeliverable["ada@example.net"] = "no"
     body = one(
         channel="sms", template_id="tmpl_nowhere", validate_recipient=True, test_send=True,
-        metadata={"from_email": "hello@elsewhere.com"}, scheduled_at=api.at(91 * 86_400),
+        metadata={}, scheduled_at=api.at(91 * 86_400),
     )  # fmt: skip
     told = []
     for mended in (
         {"channel": "email"},
         {"scheduled_at": None},
         {"template_id": "tmpl_welcome"},
+        {"metadata": {"from_email": "hello@elsewhere.com"}},
         {"metadata": {"from_email": f"hello@{DOMAIN}"}},
         {"template_vars": {"name": "Ada"}},
         "undeliverable",
@@ -351,8 +353,8 @@ async def test_the_checks_have_an_order(api: SendApi) -> None:
         else:
             api.spent = ""
     assert told == [
-        "invalid_request", "invalid_request", "not_found", "from_not_verified", "missing_variable", "recipient_undeliverable",
-        "invalid_recipient", "recipient_suppressed", "spend_cap_exceeded",
+        "invalid_request", "invalid_request", "not_found", "from_not_verified", "from_not_verified", "missing_variable",
+        "recipient_undeliverable", "invalid_recipient", "recipient_suppressed", "spend_cap_exceeded",
     ]  # fmt: skip
     assert (await api.post(body)).status_code == 201
 

@@ -9,7 +9,7 @@ import pytest
 
 from postclock.api.json_body import MAX_BODY
 from postclock.api.sendara.send import SendOne
-from postclock.api.sendara.send_batch import AT_ONCE, MAX_ITEMS, PATH
+from postclock.api.sendara.send_batch import AT_ONCE, MAX_ITEMS, PARSED_AT_ONCE, PATH
 from postclock.service.submit import BULK_FROM
 from postclock.store.sqlite.store import open_store
 from tests.support.clock import MovedClock
@@ -151,6 +151,23 @@ async def test_a_batch_that_is_too_large(api: SendApi) -> None:
     html = "<p>" + "x" * 20_000 + "</p>"
     told = await batch(api, [one(payload={"subject": "a", "body_html": html})] * (AT_ONCE + 20))
     assert all(item["success"] for item in told)
+
+
+async def test_others_have_their_turn_between_large_items(api: SendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few the items are: what is read in one go is bounded in octets."""
+    real, order = SendOne.parse, list[str]()
+
+    async def parse(self: SendOne, who: Any, body: bytes) -> Any:
+        order.append("read")
+        return await real(self, who, body)
+
+    async def sleep(seconds: float) -> None:
+        order.append("turn")
+
+    monkeypatch.setattr(SendOne, "parse", parse)
+    monkeypatch.setattr(api.clock, "sleep", sleep)
+    await batch(api, [one(payload={"subject": "a", "body_text": "x" * PARSED_AT_ONCE})] * 3)
+    assert order == ["read", "turn"] * 3
 
 
 async def test_who_may_not_send_may_not_send_many(api: SendApi) -> None:

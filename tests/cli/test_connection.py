@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from postclock.cli import connection
 from postclock.cli.connection import MAX_HEAD, BoundedConnection
+from postclock.cli.server import quiet_server
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 
@@ -114,3 +116,10 @@ async def test_the_second_head_of_a_connection_is_not_waited_for_either(
     writer.write(b"GET / HT")
     assert await asyncio.wait_for(reader.read(), 20) == b""
     writer.close()
+
+
+def test_an_idle_connection_is_kept_longer_than_clients_keep_theirs() -> None:
+    """Whoever closes first cannot be cut off in the middle of a send: that is the client."""
+    kept = httpx.Limits().keepalive_expiry
+    assert kept is not None
+    assert quiet_server(counting).config.timeout_keep_alive > max(kept, 60)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -148,7 +149,7 @@ async def test_a_name_that_changes_its_mind_is_looked_at_again(dns: DnsServer) -
         dns.a(NAME, "127.0.0.2", ttl=0)
         answered = await client.post(url, HEADERS, b"{}")
         assert answered.status is None
-        assert "127.0.0.2" in answered.reason
+        assert answered.reason == f"{NAME} has no address that may be posted to"
         assert len(server.got) == 1
 
 
@@ -171,7 +172,50 @@ async def test_plain_http_goes_to_open_networks_alone(dns: DnsServer) -> None:
     async with poster("127.0.0.1/32", dns=dns.address) as client:
         answered = await client.post(f"http://{NAME}/", HEADERS, b"{}")
         assert answered.status is None
-        assert "not allowed" in answered.reason
+        assert "no address that may be posted to" in answered.reason
+
+
+async def test_names_inside_are_not_told_from_those_that_are_not_there(dns: DnsServer) -> None:
+    """A tenant who reads why a post failed learns nothing of the operator's network."""
+    dns.a("db.example.com", "10.1.2.3")
+    async with poster(dns=dns.address) as client:
+        there = await client.post("https://db.example.com/", HEADERS, b"{}")
+        nowhere = await client.post("https://no.example.com/", HEADERS, b"{}")
+        assert there.reason.replace("db.", "no.") == nowhere.reason
+    async with poster() as client:
+        there = await client.post("https://localhost/", HEADERS, b"{}")
+        nowhere = await client.post("https://nowhere.invalid/", HEADERS, b"{}")
+        assert there.reason == "localhost has no address that may be posted to"
+        assert "nowhere.invalid" in nowhere.reason or "resolution" in nowhere.reason  # a machine may be without any DNS
+
+
+async def test_names_that_nobody_answers_hold_up_no_one_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's own threads stay free, and a name is asked for once however many posts wait for it."""
+    answer = threading.Event()
+    asked: list[str] = []
+
+    def unanswered(host: str, *_: object, **__: object) -> list[object]:
+        asked.append(host)
+        answer.wait(30)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unanswered)
+    try:
+        async with poster() as client, asyncio.TaskGroup() as group:
+            hosts = [f"h{n}.example.com" for n in range(40)]
+            posts = [
+                group.create_task(client.post(f"https://{host}/", HEADERS, b"{}")) for host in hosts for _ in range(2)
+            ]
+            async with asyncio.timeout(20):
+                while len(asked) < len(hosts):
+                    await asyncio.to_thread(asked.copy)
+            answer.set()
+        assert sorted(asked) == sorted(hosts)
+        assert {post.result().reason for post in posts} == {
+            f"{host} has no address that may be posted to" for host in hosts
+        }
+    finally:
+        answer.set()
 
 
 async def test_an_answer_may_be_as_long_as_it_likes(dns: DnsServer) -> None:
@@ -192,6 +236,23 @@ async def test_an_answer_may_be_as_long_as_it_likes(dns: DnsServer) -> None:
         assert (await client.post(f"http://{NAME}:{server.port}/", HEADERS, b"{}")).is_taken
         async with asyncio.timeout(20):
             await ended.wait()
+
+
+async def test_an_answer_that_trickles_is_not_waited_for(dns: DnsServer) -> None:
+    """Its status is there, and that is all that counts."""
+    dns.a(NAME, "127.0.0.1")
+    over = asyncio.Event()
+
+    async def trickle(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "10"})
+        await response.prepare(request)
+        await over.wait()
+        return response
+
+    async with receiver(trickle) as server, poster("127.0.0.1/32", dns=dns.address, total=600.0) as client:
+        async with asyncio.timeout(60):
+            assert (await client.post(f"http://{NAME}:{server.port}/", HEADERS, b"{}")).is_taken
+        over.set()
 
 
 async def test_what_goes_wrong_is_told_in_a_line(dns: DnsServer) -> None:
@@ -225,7 +286,7 @@ async def test_what_goes_wrong_is_told_in_a_line(dns: DnsServer) -> None:
             port = server.sockets[0].getsockname()[1]
             answered = await client.post(f"http://{NAME}:{port}/", HEADERS, b"{}")
             assert answered.status is None
-            assert "\n" not in answered.reason
+            assert answered.reason == "what was answered is not HTTP"
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     async with server, poster("127.0.0.1/32", dns=dns.address, total=2.0) as client:
         port = server.sockets[0].getsockname()[1]

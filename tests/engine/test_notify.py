@@ -11,11 +11,12 @@ import pytest
 from aiohttp import web
 
 from postclock.core.account import Dialect
-from postclock.core.errors import Busy
 from postclock.courier.post import HttpPoster
+from postclock.courier.post_interface import Answered
 from postclock.courier.post_targets import networks
-from postclock.engine.notify_round import BESIDE
-from postclock.store.outbox import DeliveryState, Outbox, Post, Subscription, Told
+from postclock.engine import notify
+from postclock.engine.notify_round import BESIDE, TURN_SECONDS
+from postclock.store.outbox import DeliveryState, Post, Subscription, Told
 from postclock.store.records import LIVE
 from tests.engine.notify_desk import HOUR, REFUSED, TAKEN, Desk, Receiver, running, voice
 from tests.engine.parts import becomes, is_so
@@ -208,6 +209,50 @@ async def test_endpoints_do_not_wait_for_each_other(desk: Desk, receiver: Receiv
         assert [r.state for r in await desk.rows(endpoint)] == [DeliveryState.delivered] * 2
 
 
+async def test_an_endpoint_without_end_lets_others_go_first(
+    desk: Desk, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn lasts a minute: then whoever waited longest has one."""
+    monkeypatch.setattr(notify, "ENDPOINTS", 1)
+
+    def answer(events: list[dict[str, Any]]) -> Answered:
+        if len(events) > 1:
+            desk.clock.move(TURN_SECONDS)
+        return TAKEN
+
+    receiver.answer = answer
+    await desk.hook()
+    await desk.hook("sendara")
+    await desk.send(*(f"r{i}" for i in range(1050)))
+    for _ in range(4):
+        await desk.pass_by(1)
+    sizes = [len(events) for _, events in receiver.posts]
+    assert sizes == [1000, *[1] * 1050, 50]
+
+
+async def test_switched_off_and_on_while_a_post_is_under_way(desk: Desk, receiver: Receiver) -> None:
+    """What becomes of that post says nothing of the endpoint as it is now: what happens next is told at once."""
+    endpoint = await desk.hook()
+    await desk.send("ada")
+    receiver.gate = asyncio.Event()
+    receiver.answer = lambda _: REFUSED
+    desk.clock.move(1)
+    await becomes(lambda: is_so(receiver.beside == 1))
+    place, now = (desk.tenant, LIVE, endpoint.id), desk.clock.now_ms()
+    await desk.store.outbox.change(*place, lambda s: replace(s, active=False), now)
+    await desk.store.outbox.change(*place, lambda s: replace(s, active=True), now)
+    await becomes(lambda: is_so(desk.clock.sleepers > 0))
+    desk.clock.move(1)
+    await becomes(lambda: is_so(desk.clock.sleepers > 0))
+    receiver.gate.set()
+    await desk.quiet()
+    assert (await desk.seen(endpoint)).health.failures == 0
+    receiver.answer = lambda _: TAKEN
+    await desk.send("bob")
+    await desk.pass_by(1)
+    assert receiver.told == [("ada", "processed"), ("bob", "processed")]
+
+
 async def test_a_body_that_cannot_be_made_is_a_failure_like_any_other(desk: Desk, receiver: Receiver) -> None:
     """It is told in the list, and the loop goes on."""
     endpoint = await desk.hook()
@@ -269,49 +314,6 @@ async def test_figures_and_the_end_of_what_is_old(desk: Desk, receiver: Receiver
 
         await becomes(gone)
         house.cancel()
-
-
-class Troubled:
-    """An outbox that is busy as often as it is told."""
-
-    def __init__(self, inner: Outbox) -> None:
-        self._inner = inner
-        self.trouble: dict[str, int] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        there = getattr(self._inner, name)
-
-        async def asked(*args: Any) -> Any:
-            if self.trouble.get(name, 0):
-                self.trouble[name] -= 1
-                raise Busy("not now")
-            return await there(*args)
-
-        return asked
-
-
-async def test_a_busy_store_stops_nothing(tmp_path: Path) -> None:
-    """Looking, taking and reporting are tried again; what was posted and could be written in the end is not told twice."""
-    made: list[Troubled] = []
-
-    def trouble(inner: Outbox) -> Any:
-        made.append(Troubled(inner))
-        return made[0]
-
-    async with running(tmp_path, Receiver, trouble) as desk:
-        await desk.quiet()
-        receiver = desk.notify.poster
-        assert isinstance(receiver, Receiver)
-        endpoint = await desk.hook()
-        made[0].trouble = {"lease": 1, "take": 1, "report": 2}
-        await desk.send("ada")
-        for _ in range(20):
-            await becomes(lambda: is_so(desk.clock.sleepers == 1 + desk.notify.turns))
-            desk.clock.move(5)
-        await desk.quiet()
-        assert made[0].trouble == {"lease": 0, "take": 0, "report": 0}
-        assert receiver.told == [("ada", "processed")]
-        assert [r.state for r in await desk.rows(endpoint)] == [DeliveryState.delivered]
 
 
 async def test_a_real_server_hears_of_it(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from postclock.core.lifecycle import HELD, WAITING, RecipientState, State, fold
 from postclock.core.message import UncertainPolicy
 from postclock.core.suppression import Suppression
 from postclock.store.interface import Store
-from postclock.store.records import LIVE, POLICIES, BatchCancelled, Claimed, Departed, Owner
+from postclock.store.records import LIVE, POLICIES, BatchCancelled, Claimed, Departed, Engagement, Owner
 from postclock.store.sqlite.desk import WORDS
 from postclock.store.sqlite.store import open_store
 from postclock.store.steps.counting import COLUMNS, tenant_scope
@@ -295,6 +295,20 @@ class LedgerMachine(RuleBasedStateMachine):
     def give_back(self, which: int) -> None:
         owner, claimed = self.claims.pop(which % len(self.claims))
         self._as(owner, self.shop.store.ledger.release([(claimed.id, claimed.attempt)], self.shop.now))
+
+    @precondition(lambda self: self.messages)
+    @rule(which=PICK)
+    def engage(self, which: int) -> None:
+        """Somebody opens a mail: whoever is shown to have it gets it no second time."""
+        ident = self.messages[which % len(self.messages)]
+        before = self.run(self.shop.detail(ident))
+        seen = Engagement(ident, before.row.week, "open", None, self.shop.now, "", "", "")
+        assert self.run(self.shop.store.messages.engage([seen], self.shop.now)) == 1
+        after = self.run(self.shop.detail(ident))
+        if after.row.state is not before.row.state:
+            assert before.row.exposed
+            assert (len(after.recipients), after.row.state) == (1, State.delivered)
+            self.has_it.add((ident, 0))
 
     @rule()
     def sweep(self) -> None:

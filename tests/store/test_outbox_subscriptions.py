@@ -8,7 +8,7 @@ import pytest
 
 from postclock.core.account import Dialect
 from postclock.core.errors import Conflict, NotFound
-from postclock.store.outbox import Health, Subscription
+from postclock.store.outbox import DeliveryState, Health, Subscription, Tried
 from postclock.store.records import LIVE, TEST
 from postclock.store.tables.outbox import OF_A_TENANT, PROBES
 from tests.store.outbox_desk import DAY_MS, LONG, hook, owner_of, taken
@@ -230,3 +230,23 @@ async def test_an_endpoint_that_is_led_elsewhere_begins_anew(shop: Shop) -> None
     moved = await shop.store.outbox.change(*place, lambda s: replace(s, url="https://other.example.com/"), shop.now)
     assert moved.health == Health(last_failure_at=shop.now)
     assert await shop.store.outbox.lease(owner, shop.now, shop.now + LONG, 10) == [moved]
+
+
+async def test_a_clock_that_went_back_keeps_nobody_waiting(shop: Shop) -> None:
+    """What was to be tried again in an hour is, not in an hour and all that the clock was ahead; and its message keeps its order."""
+    owner = owner_of(shop.store)
+    endpoint = await shop.store.outbox.add(hook(shop))
+    message = await shop.send(ADA, due_in=DAY_MS)
+    ahead = shop.now + 30 * DAY_MS
+    await shop.store.outbox.lease(owner, ahead, ahead + LONG, 10)
+    (told,) = await shop.store.outbox.take(endpoint.id, ahead, 10)
+    tried = Tried(delivery=told.delivery, state=DeliveryState.waiting, attempts=1, retry_at=ahead + 3_600_000)
+    failing = Health(failures=1, failing_since=ahead, retry_at=ahead + 3_600_000, last_failure_at=ahead)
+    await shop.store.outbox.report(endpoint.id, owner, [tried], failing, ahead, ahead)
+    assert await shop.store.outbox.lease(owner, ahead, ahead + LONG, 10) == []
+    assert await shop.store.outbox.probe(endpoint.id, ahead) == []
+    (leased,) = await shop.store.outbox.lease(owner, shop.now, shop.now + LONG, 10)
+    assert leased.health == failing
+    assert await shop.store.outbox.probe(endpoint.id, shop.now) == [replace(told, attempt=2)]
+    await shop.store.messages.cancel(shop.tenant, LIVE, message, shop.now)
+    assert [t.n for t in await taken(shop.store, endpoint, shop.now)] == [0, 1]

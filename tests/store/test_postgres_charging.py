@@ -14,6 +14,7 @@ from postclock.core.lifecycle import State
 from postclock.core.plan import Cap, Plan, Spending, Spent, refusal
 from postclock.core.when import month_of
 from postclock.store.interface import Store
+from postclock.store.postgres import claiming
 from postclock.store.postgres import store as postgres
 from postclock.store.postgres.writing import _run
 from postclock.store.records import Claimed, Departed, Held
@@ -50,8 +51,9 @@ class Street:
 
 
 @pytest.fixture
-async def street(postgres_database: str, clock: MovedClock) -> AsyncIterator[Street]:
-    """Three owners, two tenants."""
+async def street(postgres_database: str, clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
+    """Three owners, two tenants. On a busy machine too, every claim looks for what is ready."""
+    monkeypatch.setattr(claiming, "LONG_SECONDS", 3_600.0)
     lives = [Lives(lambda: cast(Store, postgres.open_store(postgres_database, clock))) for _ in range(OWNERS)]
     shops = [await Shop.open(lives[0], clock, name, f"{name}.example") for name in ("one", "two")]
     yield Street(lives, shops)

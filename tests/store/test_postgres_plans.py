@@ -1,21 +1,24 @@
 """How PostgreSQL reads the hot statements: by an index, in generic and in custom plans, on an empty store and on a full one."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
 import asyncpg
 import pytest
 
 from postclock.core.ids import week_of
+from postclock.core.lifecycle import Shown, State
 from postclock.store.postgres.connection import WRITING, History, connect
-from postclock.store.postgres.desk import numbered
+from postclock.store.postgres.desk import WORDS, numbered
 from postclock.store.postgres.loading import _SUMS as SUMS
 from postclock.store.postgres.loading import SQL
 from postclock.store.postgres.store import migrate_store
 from postclock.store.postgres.weeks import ensure_weeks
 from postclock.store.postgres.writing import _COUNT as COUNT
+from postclock.store.tables import browse
 from postclock.store.tables.ledger_reading import SQL as ENGINE
+from postclock.store.views import MessageFilter, StatusFilter
 from tests.support.clock import MovedClock
 from tests.support.postgres import Cluster
 
@@ -88,6 +91,22 @@ async def test_what_is_to_be_forgotten_is_found_among_all_that_was_sent(writer: 
     plan = await explain(writer, numbered(ENGINE["to_redact"]), mode)
     assert not re.search(r"Seq Scan on", plan), plan
     assert "redact = 2" not in plan, "the partial index has nothing else"
+
+
+@pytest.mark.parametrize("state", [State.delivered, State.bounced, State.failed, State.sandbox])
+async def test_a_list_of_what_is_settled_asks_the_messages_alone(writer: asyncpg.Connection, state: State) -> None:
+    """Whether a row is one of them is seen on the row: with a million others no queue row is looked up for each."""
+    asked: list[str] = []
+
+    def run(sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        asked.append(sql)
+        return []
+
+    status = StatusFilter(states={state: frozenset(Shown)}, waits=None, now=0)
+    browse.browse(run, WORDS, MessageFilter(tenant=1, mode=0, status=status), None, 50)
+    plan = await explain(writer, numbered(asked[0]), "force_generic_plan")
+    assert f"status = {int(state)})" in plan, plan
+    assert "CASE" not in plan, plan
 
 
 async def test_no_index_of_the_queue_has_what_a_departure_changes(writer: asyncpg.Connection) -> None:

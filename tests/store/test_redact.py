@@ -1,19 +1,27 @@
 """Content that its sender wants forgotten: kept while the mail waits, gone once it was sent."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
+import asyncpg
 import msgspec
 import pytest
 
 from postclock.core.address import Mailbox
 from postclock.core.lifecycle import RecipientState
 from postclock.core.message import Content, Submission
+from postclock.store.interface import Store
+from postclock.store.postgres import store as postgres
 from postclock.store.records import Departed
 from postclock.store.tables import ledger_reading
+from tests.store.conftest import Lives, empty
 from tests.store.parts import ADA, Shop
 from tests.support import mails
+from tests.support.clock import MovedClock
 
+PATIENCE: Final = 20.0
+"""Seconds after which somebody waits for somebody."""
 FROM: Final = Mailbox("shop@example.com", "Shop")
 _submission = msgspec.msgpack.Decoder(Submission).decode
 
@@ -21,8 +29,11 @@ _submission = msgspec.msgpack.Decoder(Submission).decode
 async def secret(shop: Shop) -> int:
     """A waiting message whose content is to be forgotten."""
     message = mails.message(shop.now, ADA)
+    content = Submission(from_=FROM, subject="Code", contents=(Content("text/plain", "1234"),), metadata={"order": 7})
     acceptance = mails.acceptance(shop.tenant, [message], shop.now)
-    await shop.store.messages.accept(msgspec.structs.replace(acceptance, redact=True))
+    await shop.store.messages.accept(
+        msgspec.structs.replace(acceptance, redact=True, content=msgspec.msgpack.encode(content))
+    )
     return message.id
 
 
@@ -35,7 +46,7 @@ async def test_what_waits_keeps_its_content(shop: Shop) -> None:
 
 
 async def test_once_sent_the_content_is_gone(shop: Shop) -> None:
-    """The timeline stays, and so does what a list shows of it."""
+    """The timeline stays, and so does what its sender knows it by."""
     message = await secret(shop)
     claimed, departed = await shop.fly()
     assert await shop.store.ledger.redact(100) == 0
@@ -44,8 +55,8 @@ async def test_once_sent_the_content_is_gone(shop: Shop) -> None:
     row = (await shop.detail(message)).row
     assert row.personal is None
     kept = _submission(row.submission)
-    assert (kept.subject, kept.contents, kept.metadata) == ("", (), {})
-    assert kept.from_.email
+    assert (kept.subject, kept.contents) == ("", ())
+    assert (kept.from_, kept.metadata) == (FROM, {"order": 7})
     assert await shop.events(message) == ["sent"]
     assert await shop.store.ledger.redact(100) == 0
 
@@ -118,3 +129,25 @@ async def test_large_contents_are_not_read_all_at_once(shop: Shop, monkeypatch: 
     assert at_once == [2, 2, 1]
     for message in messages:
         assert not _submission((await shop.detail(message)).row.submission).contents
+
+
+async def test_mail_that_is_under_way_is_not_waited_for(postgres_database: str, clock: MovedClock) -> None:
+    """What somebody is at is left for the next time: two that wait for each other cost a second, and the work of one."""
+    lives = Lives(lambda: cast(Store, postgres.open_store(postgres_database, clock)))
+    shop = await Shop.open(lives, clock)
+    messages = [await secret(shop) for _ in range(2)]
+    for claimed in await shop.claim():
+        (departed,) = await shop.depart(claimed)
+        assert isinstance(departed, Departed)
+        await shop.record(claimed, departed, RecipientState.accepted)
+    other = await asyncpg.connect(postgres_database)
+    try:
+        async with other.transaction():
+            await other.execute("SELECT 1 FROM messages WHERE id = $1 FOR UPDATE", messages[0])
+            async with asyncio.timeout(PATIENCE):
+                assert await shop.store.ledger.redact(100) == 1
+        assert await shop.store.ledger.redact(100) == 1
+    finally:
+        await other.close()
+        lives.end()
+        await empty(postgres_database)

@@ -204,7 +204,7 @@ STATE: Final = "webhook_deliveries_state ((webhook,state)>(?,?) AND (webhook,sta
         ("count_waiting", (STATE,)),
         ("deliveries", (STATE,)),
         ("replay", ("webhook_deliveries_state (webhook=? AND state>? AND state<?)",)),
-        ("remove_deliveries", ("webhook_deliveries_state (webhook=?)",)),
+        ("remove_deliveries", (STATE,)),
         ("page", ("webhooks_tenant (tenant=? AND mode=? AND dialect=?)",)),
     ],
 )  # fmt: skip

@@ -114,8 +114,8 @@ class Reply:
 class Endpoint:
     """One operation. ``answer`` None: it is described here and served elsewhere (the hot path).
 
-    ``scopes``: one of them is needed, none means any key. ``refuses`` are the failures beside 401, 403, 413, 429, 500 and 503 that it
-    may answer.
+    ``scopes``: one of them is needed, none means any key. ``gives_too``: another shape that it gives, where a parameter asks for it.
+    ``refuses`` are the failures beside 401, 403, 413, 429, 500 and 503 that it may answer.
     """
 
     method: Method
@@ -126,6 +126,7 @@ class Endpoint:
     ceiling: Ceiling = Ceiling.requests
     takes: Any = None
     gives: Any = None
+    gives_too: Any = None
     status: int = 200
     refuses: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()

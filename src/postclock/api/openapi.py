@@ -18,14 +18,19 @@ from postclock import __version__
 from postclock.api.endpoint import Endpoint, is_required
 
 
+def _named_scopes(endpoint: Endpoint) -> str:
+    return f"Needs the scope {' or '.join(scope.value for scope in endpoint.scopes)}."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What a document says of its dialect. ``failure`` gives the shape of an endpoint's failures."""
+    """What a document says of its dialect. ``failure`` gives the shape of an endpoint's failures, ``key`` says which keys it opens to."""
 
     prefix: str
     title: str
     description: str
     failure: Callable[[Endpoint], Any]
+    key: Callable[[Endpoint], str] = _named_scopes
 
     @property
     def path(self) -> str:
@@ -60,7 +65,7 @@ def openapi_route(endpoints: Sequence[Endpoint], about: About) -> Route:
 def document(endpoints: Sequence[Endpoint], about: About) -> dict[str, Any]:
     """The document as JSON values: every endpoint given, and the one that serves it."""
     everything = (*endpoints, about.itself)
-    shapes = [shape for e in everything for shape in (e.takes, e.gives) if shape is not None]
+    shapes = [shape for e in everything for shape in (e.takes, e.gives, e.gives_too) if shape is not None]
     shapes += {about.failure(endpoint): None for endpoint in everything}
     schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
     schema_of = {repr(shape): schema for shape, schema in zip(shapes, schemas, strict=True)}
@@ -91,7 +96,7 @@ def _operation(endpoint: Endpoint, schema_of: dict[str, Any], about: About) -> d
         "responses": _responses(endpoint, schema_of, about),
     }
     if endpoint.scopes:
-        described["description"] = f"Needs the scope {' or '.join(scope.value for scope in endpoint.scopes)}."
+        described["description"] = about.key(endpoint)
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _PLACE.findall(endpoint.path)
@@ -119,7 +124,8 @@ def _operation(endpoint: Endpoint, schema_of: dict[str, Any], about: About) -> d
 def _responses(endpoint: Endpoint, schema_of: dict[str, Any], about: About) -> dict[str, Any]:
     success: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
     if endpoint.gives is not None:
-        success["content"] = _json(schema_of[repr(endpoint.gives)])
+        given = [schema_of[repr(shape)] for shape in (endpoint.gives, endpoint.gives_too) if shape is not None]
+        success["content"] = _json(given[0] if len(given) == 1 else {"anyOf": given})
     responses = {str(endpoint.status): success}
     for status in sorted({*endpoint.refuses, *(() if endpoint.public else ALWAYS)}):
         responses[str(status)] = {

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD: Final = 64 * 1024
 """Octets of a request line with its headers, or of trailers: far above any that is meant, and many strangers at once stay affordable."""
 HEAD_SECONDS: Final = 30.0
-"""Patience with a head, from the connection or from its first octet; between requests uvicorn's own is shorter."""
+"""Patience with a head, from the connection or from its first octet; between requests the server's patience with idle ones counts."""
 
 
 class BoundedConnection(HttpToolsProtocol):

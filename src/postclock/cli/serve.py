@@ -22,6 +22,7 @@ from postclock.engine.heartbeat import Heartbeat, LostLife
 from postclock.engine.points import POINTS
 from postclock.engine.supervisor import Engine
 from postclock.runtime.log import get_logger
+from postclock.runtime.open_files import allow_all
 from postclock.runtime.shifted_clock import ShiftedClock
 from postclock.settings import Settings, url_of
 from postclock.stores import CannotStart, is_shared
@@ -56,6 +57,7 @@ def serve(
             raise CannotStart(
                 "the inbox courier needs API and engine in one process: leave out --only, or set POSTCLOCK_COURIER"
             )
+        allow_all()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, only, clock_file, demo=demo, die_at=die_at, as_json=as_json))
 

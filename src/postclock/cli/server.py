@@ -25,6 +25,8 @@ T = TypeVar("T")
 BACKLOG = 2048
 DRAIN_SECONDS = 3
 """How long requests under way may finish at a stop."""
+KEEP_ALIVE_SECONDS = 65
+"""Patience with an idle connection: longer than clients and proxies keep theirs (5 to 60 s), or a send meets its very end and is cut off."""
 LOOK_SECONDS = 1.0
 _log = get_logger("serve")
 
@@ -43,7 +45,7 @@ def quiet_server(app: ASGIApp) -> QuietServer:
     return QuietServer(
         uvicorn.Config(
             app, http=BoundedConnection, ws="none", lifespan="off", access_log=False, log_config=None, server_header=False, proxy_headers=False,
-            backlog=BACKLOG, timeout_graceful_shutdown=DRAIN_SECONDS,
+            backlog=BACKLOG, timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
     )  # fmt: skip
 

@@ -86,10 +86,10 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 def redacted(submission: Submission) -> Submission:
-    """What stays of a submission whose sender wants its content forgotten: from whom, how it was asked for, no content."""
-    return msgspec.structs.replace(
-        submission, subject="", contents=(), attachments=(), headers={}, custom_args={}, footer=None, metadata={}
-    )
+    """What stays of a submission whose sender wants its content forgotten: from whom, how it was asked for, and what its sender
+    knows it by (metadata, custom_args), which webhooks still tell of; no content.
+    """
+    return msgspec.structs.replace(submission, subject="", contents=(), attachments=(), headers={}, footer=None)
 
 
 class Recipient(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -8,6 +8,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -25,33 +27,81 @@ TOTAL_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 10.0
 MAX_ANSWER: Final = 4 * 1024
 """Octets of an answer that are read, and thrown away: with more, the connection is not used again."""
+SKIM_SECONDS: Final = 2.0
+"""How long the rest of an answer is waited for, once its status is there."""
 MAX_ADDRESSES: Final = 16
 """Addresses of one name that are looked at."""
 MAX_REASON: Final = 200
-IDLE_SECONDS: Final = 30.0
-"""How long a connection is kept for the next post."""
+IDLE_SECONDS: Final = 4.0
+"""How long a connection is kept for the next post: less than the five seconds after which common servers close it, for a post that
+meets the closing has failed; and a thousand receivers would hold a thousand files open."""
+LOOK_UPS: Final = 64
+"""Names that the system looks up at once. Each holds a thread until it is answered, and callers choose servers that never do: the
+threads are these look-ups' own, or the mail would wait for one as well."""
+
+
+_NO_SUCH_NAME: Final = frozenset(
+    number for name in ("EAI_NONAME", "EAI_NODATA") if (number := getattr(socket, name, None)) is not None
+)
 
 
 class Forbidden(OSError):
     """The target is not one that may be posted to; the message says why."""
 
 
+class _System:
+    """The system's resolver: the one that knows the machine's own names. Who asks for the same name waits for the same answer."""
+
+    def __init__(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+        self._asked: dict[str, asyncio.Future[list[Any]]] = {}
+
+    async def addresses(self, host: str) -> list[str]:
+        """The addresses of a name; none when there is no such name. Raises OSError."""
+        there = self._asked.get(host)
+        if there is None:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="postclock-names")
+            there = asyncio.get_running_loop().run_in_executor(
+                self._threads, partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+            )
+            self._asked[host] = there
+            there.add_done_callback(partial(self._answered, host))
+        try:
+            found = await asyncio.shield(there)  # others may wait for it when this post has waited long enough
+        except socket.gaierror as error:
+            if error.errno in _NO_SUCH_NAME:
+                return []
+            raise
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+    def _answered(self, host: str, answer: asyncio.Future[list[Any]]) -> None:
+        del self._asked[host]
+        if not answer.cancelled():
+            answer.exception()  # looked at, also when nobody waits for it any more
+
+    def close(self) -> None:
+        """What is asked still is not waited for."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+
 class _Looked(AbstractResolver):
     """Resolves names, and gives out only addresses that may be connected to."""
 
-    def __init__(self, dns: Resolver | None, may: Callable[[str], bool]) -> None:
-        self._dns = dns
+    def __init__(self, names: Resolver | _System, may: Callable[[str], bool]) -> None:
+        self._names = names
         self._may = may
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = (await self._addresses(host, port))[:MAX_ADDRESSES]
-        if not found:
-            raise OSError(f"{host} has no address")
-        good = [address for address in found if self._may(address)]
-        if not good:
-            raise Forbidden(f"{host} leads to {found[0]}, which is not allowed")
+        good = [address for address in (await self._addresses(host))[:MAX_ADDRESSES] if self._may(address)]
+        if (
+            not good
+        ):  # in the same words as a name that there is not: the receiver's owner need not learn the names inside
+            raise Forbidden(f"{host} has no address that may be posted to")
         return [
             ResolveResult(
                 hostname=host,
@@ -64,14 +114,11 @@ class _Looked(AbstractResolver):
             for address in good
         ]
 
-    async def _addresses(self, host: str, port: int) -> list[str]:
-        if self._dns is not None:
-            try:
-                return await self._dns.addresses(host)
-            except DnsUnavailable as error:
-                raise OSError(str(error)) from error
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    async def _addresses(self, host: str) -> list[str]:
+        try:
+            return await self._names.addresses(host)
+        except DnsUnavailable as error:
+            raise OSError(str(error)) from error
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -93,7 +140,8 @@ class HttpPoster:
         connect: float = CONNECT_SECONDS,
     ) -> None:
         self._allowed = tuple(allowed)
-        self._dns = Resolver(dns) if dns else None
+        self._system = _System()
+        self._names = Resolver(dns) if dns else self._system
         self._trust = trust
         self._timeout = aiohttp.ClientTimeout(total=total, connect=connect, sock_connect=connect)
         self._sessions: dict[str, aiohttp.ClientSession] = {}
@@ -120,13 +168,14 @@ class HttpPoster:
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
+        self._system.close()
 
     def _session(self, scheme: str) -> aiohttp.ClientSession:
         if scheme not in self._sessions:
             may = self._may_plain if scheme == "http" else self._may
             self._sessions[scheme] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    resolver=_Looked(self._dns, may),
+                    resolver=_Looked(self._names, may),
                     use_dns_cache=False,
                     ssl=self._trust or True,
                     limit=0,  # who posts bounds how much is posted at once
@@ -164,8 +213,9 @@ async def _skim(response: aiohttp.ClientResponse) -> None:
     """Read what little an answer says, so that its connection can be used again; the status is known whatever happens here."""
     left = MAX_ANSWER
     try:
-        while left > 0 and (some := await response.content.read(left)):
-            left -= len(some)
+        async with asyncio.timeout(SKIM_SECONDS):
+            while left > 0 and (some := await response.content.read(left)):
+                left -= len(some)
     except (aiohttp.ClientError, OSError, TimeoutError):
         response.close()
     if not response.content.at_eof():
@@ -187,6 +237,8 @@ def _why(error: Exception) -> str:
             found: Exception = error.certificate_error
         case aiohttp.ClientConnectorError():
             found = error.os_error
+        case aiohttp.ClientResponseError():  # its words have a status in them that nobody sent
+            return "what was answered is not HTTP"
         case _:
             found = error
     return " ".join((str(found) or type(found).__name__).split())[:MAX_REASON]

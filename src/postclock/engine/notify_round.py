@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from postclock.core.clock import Clock
 from postclock.core.errors import Busy
@@ -226,7 +227,7 @@ def _tell_disabled(subscription: Subscription, health: Health) -> None:
         "a webhook endpoint was switched off: it failed too often",
         webhook=subscription.id,
         tenant=subscription.tenant,
-        url=subscription.url,
+        host=urlsplit(subscription.url).hostname,  # the rest of a URL may hold a receiver's token
         failures=health.failures,
         failing_since=health.failing_since,
     )

@@ -41,6 +41,8 @@ from postclock.store.views import TenantContext
 SENDER: Final = "metadata.from_email"
 RECIPIENT: Final = "destination.email"
 """Where /v1 says them."""
+NO_DOMAIN: Final = ""
+"""That of a sender who is not there."""
 MAX_KNOWN: Final = 1000
 """Tenants whose context is kept; beyond that it starts anew."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -195,10 +197,8 @@ class Submit:
     async def _checked(self, who: Principal, call: Handed, needs_schedule: bool, *, lenient: bool) -> Submission:
         """The submission with its key and template version; raises what the store knows against it. ``lenient``: any domain will do."""
         submission = call.submission
-        if not submission.from_.email:
-            raise FromNotVerified(f"No sender: give {SENDER}, or set the tenant's default_from.", SENDER)
         domains = {
-            domain_of(a.email)
+            domain_of(a.email) if a.email else NO_DOMAIN
             for a in (submission.from_, *(p.from_ for p in call.personalizations if p.from_ is not None))
         }
         context = await self._context(who)
@@ -277,6 +277,8 @@ class Submit:
         when, sender = ("send_at", "from") if window is None else (window.field, SENDER)
         if needs_schedule and Scope.mail_schedule not in who.key.scopes:
             return Forbidden(f"Missing required scope: {Scope.mail_schedule}", when)
+        if NO_DOMAIN in domains:
+            return FromNotVerified(f"No sender: give {SENDER}, or set the tenant's default_from.", SENDER)
         unverified = domains - context.keys.keys()
         if unverified and not lenient:
             return FromNotVerified(f"Sender domain not verified: {', '.join(sorted(unverified))}", sender)

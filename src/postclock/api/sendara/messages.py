@@ -78,7 +78,8 @@ def message_endpoints(messages: Messages, clock: Clock) -> tuple[Endpoint, ...]:
     return (
         Endpoint(
             method="GET", path=BASE, summary="List messages, newest first; with idempotency_key the one message made under it",
-            answer=listed, scopes=read, ceiling=Ceiling.message_lists, gives=MessageList, refuses=(400, 404),
+            answer=listed, scopes=read, ceiling=Ceiling.message_lists, gives=MessageList, gives_too=MessageDetail,
+            refuses=(400, 404),
             parameters=(
                 Parameter("channel", str, "Everything here is sent by email; other channels find nothing."),
                 Parameter("status", Status, "Only messages shown with this status."),

@@ -8,9 +8,17 @@ from starlette.routing import Route
 from postclock.api import openapi
 from postclock.api.endpoint import Endpoint
 from postclock.api.sendara.failures import ErrorBody
+from postclock.core.account import SENDARA_SCOPES
+
+
+def _key(endpoint: Endpoint) -> str:
+    """In the words of /v1's keys, and in those of the scopes behind them."""
+    words = [word for word, scopes in SENDARA_SCOPES.items() if not scopes.isdisjoint(endpoint.scopes)]
+    return f"Needs a key of the scope {' or '.join(words)} ({' or '.join(endpoint.scopes)})."
+
 
 ABOUT: Final = openapi.About(
-    prefix="/v1", title="Postclock /v1", description="The Sendara API.", failure=lambda _: ErrorBody
+    prefix="/v1", title="Postclock /v1", description="The Sendara API.", failure=lambda _: ErrorBody, key=_key
 )
 PATH: Final = ABOUT.path
 

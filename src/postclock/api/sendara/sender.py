@@ -27,12 +27,12 @@ def sender(given: object, findings: Findings) -> Mailbox:
     text = given.strip()
     name, address = "", text
     if text.endswith(">"):
-        before, _, address = text[:-1].rpartition("<")
+        before, opened, address = text[:-1].rpartition("<")
         name = before.strip()
         quoted = _QUOTED.fullmatch(name)
         if quoted is not None:
             name = _PAIR.sub(r"\1", quoted[1])
-        elif _NO_NAME.search(name):
+        elif not opened or _NO_NAME.search(name):
             findings.add_unless_known(FIELD, 'Must be one address, or one name and address such as "Acme" <a@b.com>.')
             return NOBODY
     reason = problem(address)

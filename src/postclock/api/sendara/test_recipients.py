@@ -63,11 +63,11 @@ def recipient_endpoints(recipients: FreeRecipients) -> tuple[Endpoint, ...]:
         Endpoint(
             method="POST", path=BASE, summary="Name a test recipient; its owner is mailed a link to confirm",
             answer=create, scopes=admin, ceiling=Ceiling.confirmations, takes=NewRecipient, gives=RecipientAnswer, status=201,
-            refuses=(400, 409, 422),
+            refuses=(400, 409, 422, 507),
         ),
         Endpoint(
             method="POST", path=ONE + "/resend", summary="Mail the link once more", answer=resend, scopes=admin,
-            ceiling=Ceiling.confirmations, status=204, refuses=(404, 409, 422),
+            ceiling=Ceiling.confirmations, status=204, refuses=(404, 409, 422, 507),
         ),
         Endpoint(
             method="DELETE", path=ONE, summary="Remove a test recipient", answer=remove, scopes=admin, status=204,

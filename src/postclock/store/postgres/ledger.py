@@ -213,7 +213,10 @@ class PostgresLedger(LedgerReading):
             again = await self._thread.call(self._readers.fetch(SQL["sweep_rows"], batch, limit, 0))
             last = {r[0] for r in again} <= set(idents)
         job = batches.sweep(batch, idents, now, last=last)
-        await self._claims.put(Kind.bulk, job, Needs(rows=set(idents), batches={batch}), len(idents))
+        needs = Needs(rows=set(idents))
+        # The last one writes the batch's row. Two that had shared it first, and then the rows, would wait for each other.
+        (needs.alone if last else needs.batches).add(batch)
+        await self._claims.put(Kind.bulk, job, needs, len(idents), alone=last)
         return True
 
     async def park_overdue(self, before: int, reason: str, now: int) -> int:

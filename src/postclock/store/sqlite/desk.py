@@ -16,6 +16,7 @@ WORDS: Final = Words(
     recipient="m.id IN (SELECT id FROM messages WHERE rcpt = ? UNION ALL SELECT message FROM recipients WHERE address = ?)",
     find="instr",
     bytewise="BINARY",
+    unlocked="",
 )
 """SQLite takes CROSS JOIN as it stands, the first table first."""
 

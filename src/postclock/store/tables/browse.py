@@ -1,6 +1,6 @@
 """Reading messages: the list with its filters and page marks, and one message's whole story."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final
 
@@ -33,6 +33,8 @@ _SHOWN: Final = (
     f"CASE WHEN m.status IS NOT NULL THEN m.status WHEN b.cancelled_at IS NOT NULL AND q.exposed = 0 AND q.status IN ({_CANCELLABLE}) "
     f"THEN {int(State.cancelled)} ELSE q.status END"
 )
+_OWN: Final = SETTLED - {State.cancelled}
+"""States that no row of the queue shows; a batch's flag shows its rows as cancelled."""
 # "+ 0" keeps a planner off the tenant's index, along which it would walk through all that the tenant ever sent.
 _NOT_BY_TENANT: Final = "m.tenant + 0 = ? AND m.mode + 0 = ?"
 _COLUMNS: Final = (
@@ -78,7 +80,7 @@ def _conditions(f: MessageFilter) -> tuple[str, list[Any], bool]:
     if f.to_email is not None:
         add("{recipient}", f.to_email, f.to_email)
     if f.states is not None:
-        add(f"({_SHOWN}) IN ({', '.join(str(int(s)) for s in sorted(f.states)) or 'NULL'})")
+        add(_is_shown(f.states))
     if f.from_email is not None:
         add("coalesce(m.from_email, s.from_email) = ?", f.from_email)
     if f.subject is not None:
@@ -110,8 +112,7 @@ def _of_status(status: StatusFilter) -> tuple[str, list[Any]]:
     for state, shown in status.states.items():
         groups.setdefault(shown, []).append(state)
     parts = [
-        f"({_SHOWN}) IN ({_numbers(states)})"
-        + ("" if shown == frozenset(Shown) else f" AND m.shown IN ({_numbers(shown)})")
+        _is_shown(states) + ("" if shown == frozenset(Shown) else f" AND m.shown IN ({_numbers(shown)})")
         for shown, states in groups.items()
     ]
     sql = f"({' OR '.join(parts) or '1 = 0'})"
@@ -121,6 +122,19 @@ def _of_status(status: StatusFilter) -> tuple[str, list[Any]]:
         f"{'' if status.waits else 'NOT '}({_SHOWN} = {int(State.queued)} AND m.due_at > m.created_at AND m.due_at > ?)"
     )
     return f"{sql} AND {waits}", [status.now]
+
+
+def _is_shown(states: Collection[State]) -> str:
+    """The condition that one of the states is shown.
+
+    What only the message's own row can say is asked of it alone: a planner knows how many have it, and looks at no queue row.
+    """
+    own = [s for s in states if s in _OWN]
+    others = [s for s in states if s not in _OWN]
+    parts = [f"m.status IN ({_numbers(own)})"] if own else []
+    if others:
+        parts.append(f"({_SHOWN}) IN ({_numbers(others)})")
+    return f"({' OR '.join(parts) or '1 = 0'})"
 
 
 def _numbers(values: Iterable[int]) -> str:

@@ -68,6 +68,9 @@ class Words:
     bytewise: str
     """``{bytewise}``: the collation that compares bytes; by it, lower() folds the letters of ASCII and no others."""
 
+    unlocked: str
+    """``{unlocked}``: ends a SELECT that takes its rows for itself until the commit, but for those that somebody else is at."""
+
     def fill(self, sql: str) -> str:
         """The statement with the words in their places."""
         for field in fields(self):

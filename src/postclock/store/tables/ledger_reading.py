@@ -57,20 +57,23 @@ class LedgerReading:
     async def redact(self, limit: int) -> int:
         """See Ledger."""
         found = await self._desk.read(lambda run: run(SQL["to_redact"], (limit,)))
+        still, done = self._desk.words.fill(SQL["still_to_redact"]), 0
         for part in _parts(
             [(message, week, submission) for message, week, submission, _ in found], [r[3] for r in found]
         ):
             contents = await self.submissions([submission for _, _, submission in part])
             bare = {ident: _encode(redacted(_submission(content))) for ident, content in contents.items()}
 
-            def job(tx: Writing, part: Sequence[_Sent] = part, bare: Mapping[int, bytes] = bare) -> None:
-                for message, week, submission in part:
-                    # Opened again since it was looked for, it still has to be made from its content.
-                    if tx.do(SQL["redact_message"], (message, week)) and submission in bare:
+            def job(tx: Writing, part: Sequence[_Sent] = part, bare: Mapping[int, bytes] = bare) -> int:
+                free = [sent for sent in part if tx.one(still, sent[:2])]
+                for message, week, submission in free:
+                    tx.do(SQL["redact_message"], (message, week))
+                    if submission in bare:
                         tx.do(SQL["redact_submission"], (bare[submission], submission))
+                return len(free)
 
-            await self._desk.write(job, len(part), bulk=True)
-        return len(found)
+            done += await self._desk.write(job, len(part), bulk=True)
+        return done
 
     async def blob(self, tenant: int, sha256: str) -> bytes | None:
         """See Ledger."""

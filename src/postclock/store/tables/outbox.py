@@ -32,6 +32,8 @@ OF_A_TENANT: Final = 16
 """Endpoints of one tenant that one process tells at once: whoever makes many slow ones waits behind himself."""
 PROBES: Final = 16
 """Failing endpoints that one process tries at once: mostly they are waited for until the time is over."""
+LONGEST_MS: Final = 3 * 3_600_000
+"""More than there is between two attempts: what is to wait longer waits for a clock that went back meanwhile, and need not."""
 READ_SECONDS: Final = 5.0
 """A thousand events take longer to collect than a page of a list."""
 
@@ -130,7 +132,9 @@ class StoredOutbox:
             tx.do(SQL["remove"], (ident,))
 
         await self._desk.write(job)
-        while await self._desk.write(lambda tx: tx.do(SQL["remove_deliveries"], (ident, SLICE)), SLICE, bulk=True):
+        while await self._desk.write(
+            lambda tx: tx.do(SQL["remove_deliveries"], (ident, ident, SLICE)), SLICE, bulk=True
+        ):
             pass
 
     async def deliveries(
@@ -168,7 +172,8 @@ class StoredOutbox:
         self, owner: int, now: int, until: int, limit: int, but: Collection[int] = ()
     ) -> list[Subscription]:
         """See Outbox. A look first: mostly there is nothing, and a transaction would cost more."""
-        values = (now, now, now, owner, now, OF_A_TENANT, owner, now, PROBES, limit + len(but))
+        far = now + LONGEST_MS
+        values = (now, far, now, now, far, owner, now, OF_A_TENANT, owner, now, PROBES, limit + len(but))
         if all(row[0] in but for row in await self._desk.read(lambda run: run(SQL["leasable"], values))):
             return []
 
@@ -183,8 +188,10 @@ class StoredOutbox:
     async def take(self, webhook: int, now: int, limit: int) -> list[Told]:
         """See Outbox."""
 
+        far = now + LONGEST_MS
+
         def read(run: Run) -> Look:
-            found = run(SQL["waiting"], (webhook, webhook, now, now, limit))
+            found = run(SQL["waiting"], (webhook, webhook, now, far, now, far, limit))
             return look(run, self._desk.words, [row[0] for row in found])
 
         return await self._taken(webhook, now, read)
@@ -192,9 +199,11 @@ class StoredOutbox:
     async def probe(self, webhook: int, now: int) -> list[Told]:
         """See Outbox."""
 
+        far = now + LONGEST_MS
+
         def read(run: Run) -> Look:
             first: dict[int, tuple[int, int]] = {}
-            for ident, message, attempts in run(SQL["waiting"], (webhook, webhook, now, now, WINDOW)):
+            for ident, message, attempts in run(SQL["waiting"], (webhook, webhook, now, far, now, far, WINDOW)):
                 first.setdefault(message, (attempts, ident))
             probes = sorted((max(attempts, PATIENCE), ident) for attempts, ident in first.values())
             return look(run, self._desk.words, [ident for _, ident in probes[:1]])

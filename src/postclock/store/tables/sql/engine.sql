@@ -29,9 +29,14 @@ SELECT {columns} FROM template_versions WHERE tenant = ? AND active = 1 AND dele
 SELECT m.id, m.week, m.submission, (SELECT length(s.content) FROM submissions s WHERE s.id = m.submission AND s.week >= m.week)
 FROM messages m WHERE m.redact = 2 ORDER BY m.id LIMIT ?
 
+-- name: still_to_redact
+-- Opened again since it was looked for, it still has to be made from its content. Whom somebody is at is left for the next time:
+-- the locks of mail that is under way come in another order, and each side would wait for the other.
+SELECT 1 FROM messages WHERE id = ? AND week = ? AND redact = 2 {unlocked}
+
 -- name: redact_submission
 UPDATE submissions SET content = ?, subject = '' WHERE id = ?
 
 -- name: redact_message
 -- With nothing left to make it from, it can never be sent again.
-UPDATE messages SET personal = NULL, subject = NULL, redact = 3 WHERE id = ? AND week = ? AND redact = 2
+UPDATE messages SET personal = NULL, subject = NULL, redact = 3 WHERE id = ? AND week = ?

@@ -35,7 +35,9 @@ DELETE FROM webhooks WHERE id = ?
 
 -- name: remove_deliveries
 -- In the order of the index: without one, each slice may look at all there are.
-DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM webhook_deliveries WHERE webhook = ? ORDER BY state, id LIMIT ?)
+DELETE FROM webhook_deliveries WHERE id IN (
+    SELECT id FROM webhook_deliveries WHERE (webhook, state) >= (?, 0) AND (webhook, state) < (?, 3) ORDER BY webhook, state, id LIMIT ?
+)
 
 -- name: deliveries
 -- The newest of each state, and of those the newest: one index serves this and what waits. Compared as rows, or PostgreSQL may take the
@@ -60,7 +62,7 @@ UPDATE webhook_deliveries SET state = 0, attempts = 0, retry_at = NULL, settled_
 UPDATE webhook_deliveries SET state = 2, retry_at = NULL, reason = 'its message is no longer kept', settled_at = ? WHERE id = ? AND webhook = ? AND state = 0
 
 -- name: leasable
--- Held by nobody, too long, or by a life that is over. Whoever had a turn last goes last; a tenant, and those that fail, have their share of
+-- Held by nobody, too long, or by a life that is over. What waits longer than anything may was written before the clock went back. Whoever had a turn last goes last; a tenant, and those that fail, have their share of
 -- the turns that a process gives.
 SELECT {columns} FROM (
     SELECT u.*, row_number() OVER (PARTITION BY tenant ORDER BY CASE WHEN failures = 0 THEN 0 ELSE 1 END, turn_at, id) AS of_tenant,
@@ -68,9 +70,10 @@ SELECT {columns} FROM (
     FROM (
         SELECT w.*, CASE WHEN last_failure_at > coalesce(last_success_at, 0) THEN last_failure_at ELSE coalesce(last_success_at, 0) END AS turn_at
         FROM webhooks w
-        WHERE w.active = 1 AND (w.retry_at IS NULL OR w.retry_at <= ?)
+        WHERE w.active = 1 AND (w.retry_at IS NULL OR w.retry_at <= ? OR w.retry_at > ?)
           AND (w.lease_owner IS NULL OR w.lease_until <= ? OR NOT EXISTS (SELECT 1 FROM owners o WHERE o.id = w.lease_owner AND o.epoch = 1))
-          AND EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.webhook = w.id AND d.state = 0 AND (d.retry_at IS NULL OR d.retry_at <= ?))
+          AND EXISTS (SELECT 1 FROM webhook_deliveries d WHERE (d.webhook, d.state) >= (w.id, 0) AND (d.webhook, d.state) < (w.id, 1)
+                      AND (d.retry_at IS NULL OR d.retry_at <= ? OR d.retry_at > ?) ORDER BY d.webhook, d.state, d.id LIMIT 1 OFFSET 0)
     ) u
 ) v
 WHERE of_tenant + (SELECT count(*) FROM webhooks h WHERE h.tenant = v.tenant AND h.lease_owner = ? AND h.lease_until > ?) <= ?
@@ -84,9 +87,9 @@ UPDATE webhooks SET lease_owner = ?, lease_until = ? WHERE id = ?
 -- What failed before stands in the way of what its message has behind it. With the OFFSET PostgreSQL looks that up row by row, and does not
 -- join it to everything that waits.
 SELECT d.id, d.message, d.attempts FROM webhook_deliveries d
-WHERE (d.webhook, d.state) >= (?, 0) AND (d.webhook, d.state) < (?, 1) AND (d.retry_at IS NULL OR d.retry_at <= ?)
+WHERE (d.webhook, d.state) >= (?, 0) AND (d.webhook, d.state) < (?, 1) AND (d.retry_at IS NULL OR d.retry_at <= ? OR d.retry_at > ?)
   AND NOT EXISTS (SELECT 1 FROM webhook_deliveries b WHERE b.webhook = d.webhook AND b.message = d.message AND b.state = 0 AND b.retry_at IS NOT NULL
-                  AND b.retry_at > ? AND b.n < d.n LIMIT 1 OFFSET 0)
+                  AND b.retry_at > ? AND b.retry_at <= ? AND b.n < d.n LIMIT 1 OFFSET 0)
 ORDER BY d.webhook, d.state, d.id LIMIT ?
 
 -- name: told
