@@ -43,6 +43,16 @@ async def test_the_document_is_public_and_says_that_nothing_else_is(api: SlowApi
             assert operation["security"] == ([] if path == PATH else [{"key": []}])
 
 
+async def test_a_path_with_a_variable_may_lead_nowhere(api: SlowApi) -> None:
+    """404 is among its answers, for what can be no name at all."""
+    paths = (await served(api))["paths"]
+    named = [operation for path, methods in paths.items() for operation in methods.values() if "{" in path]
+    assert named
+    assert all("404" in operation["responses"] for operation in named)
+    gone = await api.client.get("/v3/asm/suppressions/global/a%0Ab", headers=await api.headers())
+    assert gone.status_code == 404
+
+
 async def test_every_reference_leads_somewhere(api: SlowApi) -> None:
     """Each $ref names a schema that is there, and each operation has a name of its own."""
     whole = await served(api)

@@ -6,21 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from postclock.store.sqlite.store import open_store
-from tests.support.clock import MovedClock
-from tests.support.send_api import DOMAIN, SendApi, one, send_api
+from tests.support.send_api import DOMAIN, SendApi, fresh_api, one
 
 
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[SendApi]:
     """The real app over a fresh store."""
-    clock = MovedClock()
-    store = open_store(tmp_path, clock)
-    try:
-        async with send_api(store, clock) as running:
-            yield running
-    finally:
-        store.close()
+    async with fresh_api(tmp_path) as running:
+        yield running
 
 
 async def test_the_same_call_gets_the_same_message(api: SendApi) -> None:

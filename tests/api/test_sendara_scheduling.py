@@ -8,9 +8,7 @@ import pytest
 
 from postclock.core.lifecycle import State
 from postclock.core.when import from_rfc_3339
-from postclock.store.sqlite.store import open_store
-from tests.support.clock import MovedClock
-from tests.support.send_api import SendApi, one, send_api
+from tests.support.send_api import SendApi, fresh_api, one
 
 DAYS = 86_400
 
@@ -18,13 +16,8 @@ DAYS = 86_400
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[SendApi]:
     """The real app over a fresh store."""
-    clock = MovedClock()
-    store = open_store(tmp_path, clock)
-    try:
-        async with send_api(store, clock) as running:
-            yield running
-    finally:
-        store.close()
+    async with fresh_api(tmp_path) as running:
+        yield running
 
 
 @pytest.mark.parametrize("seconds", [60, 60.001, 61, 3_600, 90 * DAYS])

@@ -14,21 +14,14 @@ from postclock.core.lifecycle import State
 from postclock.core.message import Content
 from postclock.core.template import Template, TemplateVersion, Variable
 from postclock.core.when import iso
-from postclock.store.sqlite.store import open_store
-from tests.support.clock import MovedClock
-from tests.support.send_api import DOMAIN, Json, SendApi, one, send_api
+from tests.support.send_api import DOMAIN, Json, SendApi, fresh_api, one
 
 
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[SendApi]:
     """The real app over a fresh store."""
-    clock = MovedClock()
-    store = open_store(tmp_path, clock)
-    try:
-        async with send_api(store, clock) as running:
-            yield running
-    finally:
-        store.close()
+    async with fresh_api(tmp_path) as running:
+        yield running
 
 
 async def test_the_answer_has_five_fields(api: SendApi) -> None:

@@ -11,21 +11,14 @@ from postclock.api.json_body import MAX_BODY
 from postclock.api.sendara.send import SendOne
 from postclock.api.sendara.send_batch import AT_ONCE, MAX_ITEMS, PARSED_AT_ONCE, PATH
 from postclock.service.submit import BULK_FROM
-from postclock.store.sqlite.store import open_store
-from tests.support.clock import MovedClock
-from tests.support.send_api import Json, SendApi, one, send_api
+from tests.support.send_api import Json, SendApi, fresh_api, one
 
 
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[SendApi]:
     """The real app over a fresh store."""
-    clock = MovedClock()
-    store = open_store(tmp_path, clock)
-    try:
-        async with send_api(store, clock) as running:
-            yield running
-    finally:
-        store.close()
+    async with fresh_api(tmp_path) as running:
+        yield running
 
 
 async def batch(api: SendApi, items: Any, **how: Any) -> list[Json]:

@@ -104,6 +104,11 @@ async def test_suspending_keeps_the_settings_and_raises_the_revision(store: Stor
     assert tenant.revision < off.revision < on.revision
 
 
+def told(heard: list[int]) -> list[int]:
+    """What listeners were told of; 0 is no mail, but the word of a store that it listens to others from now on."""
+    return [at for at in heard if at]
+
+
 async def test_mail_parked_for_a_suspension_goes_on_when_it_ends(store: Store) -> None:
     """What is overdue is ready now; another tenant's parked mail and mail parked for another reason stay."""
     shop = await store.accounts.create_tenant("shop", NOW)
@@ -122,7 +127,7 @@ async def test_mail_parked_for_a_suspension_goes_on_when_it_ends(store: Store) -
     await store.accounts.set_tenant(shop.id, suspended=False, now=NOW + 100)
     # The next commit comes after the listeners have heard of this one.
     await store.set_meta("after", "1")
-    assert heard == [NOW + 100]
+    assert told(heard) == [NOW + 100]
     assert {row.id for row in await store.messages.parked(None, None)} == {10, 13}
     claimed = await store.ledger.claim([(0, 10)], NOW + 100, NOW + 1_000)
     assert {c.id: c.start_at for c in claimed} == {11: NOW + 100, 12: NOW + 500}
@@ -136,7 +141,7 @@ async def test_ending_a_suspension_with_nothing_parked_tells_nobody(store: Store
     await store.accounts.set_tenant(shop.id, suspended=True, now=NOW)
     await store.accounts.set_tenant(shop.id, suspended=False, now=NOW)
     await store.set_meta("after", "1")
-    assert heard == []
+    assert told(heard) == []
 
 
 async def test_a_key_is_found_by_the_hash_of_its_secret(store: Store) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -32,6 +33,7 @@ from postclock.service.submit import Submit
 from postclock.service.tenants import Tenants
 from postclock.store.interface import Store
 from postclock.store.records import mode_number
+from postclock.store.sqlite.store import open_store
 from postclock.store.views import MessageDetail
 from tests.support.clock import MovedClock
 
@@ -132,6 +134,18 @@ class SendApi:
         """The moment so many seconds from now, as RFC 3339."""
         ms = self.clock.now_ms() + round(seconds * 1000)
         return iso(ms) if ms % 1000 == 0 else iso(ms).removesuffix("Z") + f".{ms % 1000:03d}Z"
+
+
+@asynccontextmanager
+async def fresh_api(folder: Path) -> AsyncIterator[SendApi]:
+    """The API over a store of its own in the folder."""
+    clock = MovedClock()
+    store = open_store(folder, clock)
+    try:
+        async with send_api(store, clock) as running:
+            yield running
+    finally:
+        store.close()
 
 
 @asynccontextmanager

@@ -115,7 +115,7 @@ class Endpoint:
     """One operation. ``answer`` None: it is described here and served elsewhere (the hot path).
 
     ``scopes``: one of them is needed, none means any key. ``gives_too``: another shape that it gives, where a parameter asks for it.
-    ``refuses`` are the failures beside 401, 403, 413, 429, 500 and 503 that it may answer.
+    ``refuses`` are the failures beside 401, 403, 413, 429, 500 and 503 (and 404, where the path has a variable) that it may answer.
     """
 
     method: Method

@@ -127,7 +127,10 @@ def _responses(endpoint: Endpoint, schema_of: dict[str, Any], about: About) -> d
         given = [schema_of[repr(shape)] for shape in (endpoint.gives, endpoint.gives_too) if shape is not None]
         success["content"] = _json(given[0] if len(given) == 1 else {"anyOf": given})
     responses = {str(endpoint.status): success}
-    for status in sorted({*endpoint.refuses, *(() if endpoint.public else ALWAYS)}):
+    named = (
+        (404,) if "{" in endpoint.path else ()
+    )  # nothing is at a path with a line break in it, whoever answers the others
+    for status in sorted({*endpoint.refuses, *named, *(() if endpoint.public else ALWAYS)}):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": _json(schema_of[repr(about.failure(endpoint))]),
