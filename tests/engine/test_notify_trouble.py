@@ -1,7 +1,8 @@
 """Webhooks told in trouble: a store that is busy, a stop at the wrong moment, a clock that was wrong."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from postclock.core.errors import Busy
 from postclock.engine import notify
 from postclock.store.outbox import DeliveryState, Outbox
-from tests.engine.notify_desk import REFUSED, Receiver, running
+from tests.engine.notify_desk import REFUSED, Desk, Receiver, running
 from tests.engine.parts import becomes, is_so
 
 
@@ -37,44 +38,42 @@ class Troubled:
         return asked
 
 
-async def test_a_busy_store_stops_nothing(tmp_path: Path) -> None:
-    """Looking, taking and reporting are tried again; what was posted and could be written in the end is not told twice."""
+@asynccontextmanager
+async def troubled(folder: Path) -> AsyncIterator[tuple[Desk, Receiver, Troubled]]:
+    """Webhooks over an outbox that does as the test says, once it has come to rest."""
     made: list[Troubled] = []
 
     def trouble(inner: Outbox) -> Any:
         made.append(Troubled(inner))
         return made[0]
 
-    async with running(tmp_path, Receiver, trouble) as desk:
+    async with running(folder, Receiver, trouble) as desk:
         await desk.quiet()
         receiver = desk.notify.poster
         assert isinstance(receiver, Receiver)
+        yield desk, receiver, made[0]
+
+
+async def test_a_busy_store_stops_nothing(tmp_path: Path) -> None:
+    """Looking, taking and reporting are tried again; what was posted and could be written in the end is not told twice."""
+    async with troubled(tmp_path) as (desk, receiver, outbox):
         endpoint = await desk.hook()
-        made[0].trouble = {"lease": 1, "take": 1, "report": 2}
+        outbox.trouble = {"lease": 1, "take": 1, "report": 2}
         await desk.send("ada")
         for _ in range(20):
             await becomes(lambda: is_so(desk.clock.sleepers == 1 + desk.notify.turns))
             desk.clock.move(5)
         await desk.quiet()
-        assert made[0].trouble == {"lease": 0, "take": 0, "report": 0}
+        assert outbox.trouble == {"lease": 0, "take": 0, "report": 0}
         assert receiver.told == [("ada", "processed")]
         assert [r.state for r in await desk.rows(endpoint)] == [DeliveryState.delivered]
 
 
 async def test_a_reading_that_takes_too_long_takes_less(tmp_path: Path) -> None:
     """Large mails are looked into fewer at a time, until it works; then more again."""
-    made: list[Troubled] = []
-
-    def trouble(inner: Outbox) -> Any:
-        made.append(Troubled(inner))
-        return made[0]
-
-    async with running(tmp_path, Receiver, trouble) as desk:
-        await desk.quiet()
-        receiver = desk.notify.poster
-        assert isinstance(receiver, Receiver)
+    async with troubled(tmp_path) as (desk, receiver, outbox):
         await desk.hook()
-        made[0].trouble = {"take": 3}
+        outbox.trouble = {"take": 3}
         await desk.send(*(f"r{i}" for i in range(40)))
         for _ in range(4):
             await desk.pass_by(1)
@@ -83,16 +82,7 @@ async def test_a_reading_that_takes_too_long_takes_less(tmp_path: Path) -> None:
 
 async def test_a_stop_before_the_first_post_is_no_success(tmp_path: Path) -> None:
     """An endpoint that fails is not taken for well because nothing more was posted."""
-    made: list[Troubled] = []
-
-    def trouble(inner: Outbox) -> Any:
-        made.append(Troubled(inner))
-        return made[0]
-
-    async with running(tmp_path, Receiver, trouble) as desk:
-        await desk.quiet()
-        receiver = desk.notify.poster
-        assert isinstance(receiver, Receiver)
+    async with troubled(tmp_path) as (desk, receiver, outbox):
         receiver.answer = lambda _: REFUSED
         endpoint = await desk.hook("sendara")
         await desk.send("ada")
@@ -103,7 +93,7 @@ async def test_a_stop_before_the_first_post_is_no_success(tmp_path: Path) -> Non
         def stop() -> None:
             desk.notify.is_stopping = True
 
-        made[0].afterwards = {"probe": stop}
+        outbox.afterwards = {"probe": stop}
         desk.clock.move(60)
         await becomes(lambda: is_so(desk.notify.is_stopping and not desk.notify.turns))
         assert (await desk.seen(endpoint)).health == failing

@@ -87,19 +87,6 @@ class DeliveryList(msgspec.Struct, frozen=True):
     deliveries: list[DeliveryAnswer]
 
 
-class ReplayWish(msgspec.Struct, kw_only=True):
-    """Which deliveries go out again: from the one to the other, both included; an absent end is the oldest or newest there is."""
-
-    first: str | None = None
-    last: str | None = None
-
-
-class Replayed(msgspec.Struct, frozen=True):
-    """How many wait again."""
-
-    replayed: int
-
-
 class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
     """SendGrid's event webhook: one URL, and a switch for each type. ``bounce`` is for blocked mail too, as theirs."""
 

@@ -1,7 +1,7 @@
 """/v3/user/webhooks: endpoints that are told of events, their deliveries and replay (ScaiSend's documentation, webhooks)."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -13,35 +13,34 @@ from postclock.api.scaisend.webhook_shapes import (
     DeliveryList,
     EventName,
     NewWebhook,
-    Replayed,
-    ReplayWish,
     WebhookAnswer,
     WebhookChange,
     WebhookList,
     WebhookMade,
+)
+from postclock.api.webhook_replay import (
+    DELIVERY_WORDS,
+    MAX_DELIVERIES,
+    Limit,
+    Replayed,
+    ReplayWish,
+    replay,
+    replay_one,
 )
 from postclock.core.account import Dialect, Scope
 from postclock.core.ids import public_message_id
 from postclock.core.webhook import PROMISED, TIMELINE
 from postclock.core.when import iso
 from postclock.service import webhooks as service
-from postclock.service.records import DeliveryRow, DeliveryState, Subscription
+from postclock.service.records import DeliveryRow, Subscription
 from postclock.service.webhooks import Webhooks, public_delivery_id, public_webhook_id
 
 BASE: Final = "/v3/user/webhooks"
 ONE: Final = BASE + "/{webhook_id}"
 MAX_PAGE: Final = 2**31
-MAX_DELIVERIES: Final = 500
 NO_OAUTH: Final = "OAuth is not supported: check the signature of what is posted instead."
 _US: Final[Dialect] = "scaisend"
-DeliveryWord = Literal["pending", "delivered", "failed"]
-DELIVERY_WORDS: Final[dict[DeliveryState, DeliveryWord]] = {
-    DeliveryState.waiting: "pending",
-    DeliveryState.delivered: "delivered",
-    DeliveryState.failed: "failed",
-}  # fmt: skip
 PageSize = Annotated[int, Meta(ge=1, le=100)]
-Limit = Annotated[int, Meta(ge=1, le=MAX_DELIVERIES)]
 
 
 def webhook_endpoints(webhooks: Webhooks) -> tuple[Endpoint, ...]:
@@ -91,15 +90,6 @@ def webhook_endpoints(webhooks: Webhooks) -> tuple[Endpoint, ...]:
         found = await webhooks.deliveries(call.principal, _US, call.path("webhook_id"), limit=limit)
         return Reply(DeliveryList([_delivery(each) for each in found]))
 
-    async def replay(call: Call) -> Reply:
-        wish = call.body(ReplayWish)
-        n = await webhooks.replay(call.principal, _US, call.path("webhook_id"), first=wish.first, last=wish.last)
-        return Reply(Replayed(n))
-
-    async def replay_one(call: Call) -> Reply:
-        await webhooks.replay_one(call.principal, _US, call.path("webhook_id"), call.path("delivery_id"))
-        return Reply(Replayed(1))
-
     read, write = (Scope.webhooks_read,), (Scope.webhooks_write,)
     return (
         Endpoint(
@@ -132,11 +122,11 @@ def webhook_endpoints(webhooks: Webhooks) -> tuple[Endpoint, ...]:
             gives=DeliveryList, refuses=(400, 404), parameters=(Parameter("limit", Limit, "1 to 500, by default 50."),),
         ),
         Endpoint(
-            method="POST", path=ONE + "/replay", summary="Post settled deliveries of a webhook again", answer=replay, scopes=write,
+            method="POST", path=ONE + "/replay", summary="Post settled deliveries of a webhook again", answer=replay(webhooks, _US), scopes=write,
             takes=ReplayWish, gives=Replayed, refuses=(400, 404),
         ),
         Endpoint(
-            method="POST", path=ONE + "/deliveries/{delivery_id}/replay", summary="Post one delivery again", answer=replay_one,
+            method="POST", path=ONE + "/deliveries/{delivery_id}/replay", summary="Post one delivery again", answer=replay_one(webhooks, _US),
             scopes=write, gives=Replayed, refuses=(404,),
         ),
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """/v1/webhooks: subscriptions to events, their deliveries, replay, and secrets rotated with an overlap (Sendara's documentation, webhooks)."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -17,25 +17,28 @@ from postclock.api.sendara.words import (
     types_of_all,
     types_of_word,
 )
+from postclock.api.webhook_replay import (
+    DELIVERY_WORDS,
+    MAX_DELIVERIES,
+    DeliveryWord,
+    Limit,
+    Replayed,
+    ReplayWish,
+    replay,
+    replay_one,
+)
 from postclock.core.account import Dialect, Principal, Scope
 from postclock.core.message import Mode
 from postclock.core.webhook import EventType, Secrets
 from postclock.core.when import iso
-from postclock.service.records import DeliveryRow, DeliveryState, Subscription
+from postclock.service.records import DeliveryRow, Subscription
 from postclock.service.webhooks import MAX_WEBHOOKS, WebhookMade, Webhooks, public_delivery_id, public_webhook_id
 
 BASE: Final = "/v1/webhooks"
 ONE: Final = BASE + "/{webhook_id}"
-MAX_DELIVERIES: Final = 500
 MAX_NAMES: Final = 100
 """Names in one call: far above those there are."""
 _US: Final[Dialect] = "sendara"
-DeliveryWord = Literal["pending", "delivered", "failed"]
-DELIVERY_WORDS: Final[dict[DeliveryState, DeliveryWord]] = {
-    DeliveryState.waiting: "pending",
-    DeliveryState.delivered: "delivered",
-    DeliveryState.failed: "failed",
-}
 Names = Annotated[list[str], Meta(max_length=MAX_NAMES)]
 
 
@@ -101,19 +104,6 @@ class DeliveryList(msgspec.Struct, frozen=True):
     deliveries: list[DeliveryAnswer]
 
 
-class ReplayWish(msgspec.Struct, kw_only=True):
-    """Which deliveries go out again: from the one to the other, both included; an absent end is the oldest or newest there is."""
-
-    first: str | None = None
-    last: str | None = None
-
-
-class Replayed(msgspec.Struct, frozen=True):
-    """How many wait again."""
-
-    replayed: int
-
-
 def webhook_endpoints(webhooks: Webhooks) -> tuple[Endpoint, ...]:
     """The endpoints over one service."""
 
@@ -158,15 +148,6 @@ def webhook_endpoints(webhooks: Webhooks) -> tuple[Endpoint, ...]:
         found = await webhooks.deliveries(call.principal, _US, call.path("webhook_id"), limit=limit)
         return Reply(DeliveryList([_delivery(each, call.principal) for each in found]))
 
-    async def replay(call: Call) -> Reply:
-        wish = call.body(ReplayWish)
-        n = await webhooks.replay(call.principal, _US, call.path("webhook_id"), first=wish.first, last=wish.last)
-        return Reply(Replayed(n))
-
-    async def replay_one(call: Call) -> Reply:
-        await webhooks.replay_one(call.principal, _US, call.path("webhook_id"), call.path("delivery_id"))
-        return Reply(Replayed(1))
-
     read, write = (Scope.webhooks_read,), (Scope.webhooks_write,)
     return (
         Endpoint(method="GET", path=BASE, summary="List webhooks", answer=listed, scopes=read, gives=WebhookList),
@@ -193,14 +174,14 @@ def webhook_endpoints(webhooks: Webhooks) -> tuple[Endpoint, ...]:
         Endpoint(
             method="GET", path=ONE + "/deliveries", summary="The newest deliveries of a webhook", answer=deliveries, scopes=read,
             gives=DeliveryList, refuses=(400, 404),
-            parameters=(Parameter("limit", Annotated[int, Meta(ge=1, le=MAX_DELIVERIES)], "1 to 500, by default 50."),),
+            parameters=(Parameter("limit", Limit, "1 to 500, by default 50."),),
         ),
         Endpoint(
-            method="POST", path=ONE + "/replay", summary="Post settled deliveries of a webhook again", answer=replay, scopes=write,
+            method="POST", path=ONE + "/replay", summary="Post settled deliveries of a webhook again", answer=replay(webhooks, _US), scopes=write,
             takes=ReplayWish, gives=Replayed, refuses=(400, 404),
         ),
         Endpoint(
-            method="POST", path=ONE + "/deliveries/{delivery_id}/replay", summary="Post one delivery again", answer=replay_one,
+            method="POST", path=ONE + "/deliveries/{delivery_id}/replay", summary="Post one delivery again", answer=replay_one(webhooks, _US),
             scopes=write, gives=Replayed, refuses=(404,),
         ),
     )  # fmt: skip
